@@ -1,0 +1,106 @@
+"""The contract of a storage: bytes under a path, with the time at which they were written."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any, ClassVar, Self
+
+from ..entry import Entry, Stored, moment
+from ..errors import ConfigurationError, Unsupported
+
+
+class Storage(ABC):
+    """Keeps bytes under paths such as ``"myapp.prices/9c1e….pickle"``.
+
+    ``read`` and ``write`` make a storage; everything else has a default built from those two, or says that it
+    cannot. The paths of one storage are relative, hold only ``[A-Za-z0-9._-]`` and, where `folders` is true, one ``/``.
+    """
+
+    schemes: ClassVar[tuple[str, ...]] = ()
+    """The URL schemes that name it, ``("gs", "gcs")``."""
+
+    folders: ClassVar[bool] = False
+    """Whether it takes paths with a folder, ``f/9c1e.json``; others get ``f-9c1e.json``."""
+
+    local: ClassVar[bool] = False
+    """Whether a call takes microseconds and may stay on an event loop, its async twins apart."""
+
+    max_size: int | None = None
+    """The limit that it keeps to, in bytes."""
+
+    @abstractmethod
+    def read(self, path: str, deadline: datetime | None) -> bytes:
+        """The bytes under ``path``.
+
+        Raises FileNotFoundError where there are none, CacheExpired where they were written before ``deadline``
+        (aware), DamagedEntry where they are not what was written, and any OSError where the storage has trouble.
+        """
+
+    @abstractmethod
+    def write(self, path: str, data: bytes) -> None:
+        """Keep ``data`` under ``path``, replacing what was there. A reader sees the old or the new, never a part."""
+
+    # --- Richer forms of the two. What a call uses.
+
+    def load(self, path: str, max_age: float | None = None) -> Stored:
+        """Like `read`, with what came with the bytes; expired when older than ``max_age`` seconds."""
+        return Stored(self.read(path, None if max_age is None else moment(time.time() - max_age)))
+
+    def store(self, entry: Entry, data: bytes) -> None:
+        """Like `write` to ``entry.path``, keeping of ``entry`` what the storage has room for."""
+        self.write(entry.path, data)
+
+    async def aload(self, path: str, max_age: float | None = None) -> Stored:
+        """`load` without holding up the event loop."""
+        import asyncio
+
+        return await asyncio.to_thread(self.load, path, max_age)
+
+    async def astore(self, entry: Entry, data: bytes) -> None:
+        """`store` without holding up the event loop."""
+        import asyncio
+
+        await asyncio.to_thread(self.store, entry, data)
+
+    # --- Looking and removing. Optional.
+
+    def peek(self, path: str) -> Entry | None:
+        """What is known of the entry under ``path``, without reading its value; None where there is none."""
+        raise self._cannot("look at an entry without reading it")
+
+    def delete(self, path: str) -> bool:
+        """Remove the entry under ``path``; whether there was one."""
+        raise self._cannot("delete")
+
+    def entries(self, function: str | None = None) -> Iterator[Entry]:
+        """What is stored, of the folder ``function`` or of all, in no order, streamed."""
+        raise self._cannot("list its entries")
+
+    def clear(self, function: str | None = None) -> int:
+        """Remove every entry of the folder ``function``, or of all; how many there were. Never what we did not write."""
+        return sum(self.delete(entry.path) for entry in list(self.entries(function)))
+
+    def prune(self, max_age: float | None = None) -> int:
+        """Remove what is older than ``max_age`` seconds and what is over the limit; how many entries went."""
+        raise self._cannot("prune")
+
+    # --- Making one.
+
+    @classmethod
+    def from_url(cls, url: str, **options: Any) -> Self:
+        """The storage that ``url`` names; ``options`` are its constructor's, and stronger than the URL's query."""
+        raise ConfigurationError(f"{cls.__name__} cannot be made from a URL ({url}): make an instance and pass that")
+
+    @property
+    def identity(self) -> str:
+        """Where the entries are: two storages of one identity see the same ones."""
+        return f"{type(self).__name__}@{id(self):x}"
+
+    def _cannot(self, deed: str) -> Unsupported:
+        return Unsupported(
+            f"{type(self).__name__} cannot {deed}: it is a storage of read() and write() only; "
+            "give it the method, or use a storage that has it (local files, memory, gs://)"
+        )
