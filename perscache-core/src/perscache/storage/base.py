@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any, ClassVar, Self
 
@@ -30,6 +30,9 @@ class Storage(ABC):
 
     max_size: int | None = None
     """The limit that it keeps to, in bytes."""
+
+    listeners: tuple[Callable[[Storage, Entry, str], None], ...] = ()
+    """Told of each entry that is removed, and why: "expired", "limit", "cleared" or "invalidated"."""
 
     @abstractmethod
     def read(self, path: str, deadline: datetime | None) -> bytes:
