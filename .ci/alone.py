@@ -1,0 +1,78 @@
+"""Test distributions as their users get them: each from its wheel, in a clean environment, away from the sources.
+
+    python3 .ci/alone.py perscache-core perscache-yaml
+
+Each environment holds the distribution, the core's wheel, what both require, and the distribution's dependency group
+``test``. The tests run from a copy, so that nothing but the wheel can answer an import.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+import venv
+import zipfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+CORE = "perscache-core"
+
+
+def main(distributions: list[str]) -> int:
+    """Test each of the named distributions; the exit code is the number that failed."""
+    with tempfile.TemporaryDirectory() as scratch:
+        wheels = build_wheels({CORE, *distributions}, Path(scratch, "wheels"))
+        results = {
+            name: is_complete(wheels[name]) and passes_alone(name, wheels, Path(scratch, name))
+            for name in distributions
+        }
+    for name, passed in results.items():
+        print(f"{'ok' if passed else 'FAILED':8}{name}")
+    return sum(not passed for passed in results.values())
+
+
+def build_wheels(names: set[str], folder: Path) -> dict[str, Path]:
+    """The wheel of each distribution, built in ``folder``."""
+    sources = [str(ROOT / name) for name in sorted(names)]
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--wheel-dir", str(folder), *sources], check=True
+    )
+    return {wheel.name.partition("-")[0].replace("_", "-"): wheel for wheel in folder.glob("*.whl")}
+
+
+def is_complete(wheel: Path) -> bool:
+    """Whether the wheel carries the licence and the marker of typed packages, and nothing but package and metadata."""
+    files = zipfile.ZipFile(wheel).namelist()
+    missing = [name for name in ("py.typed", "LICENSE") if not any(file.endswith(f"/{name}") for file in files)]
+    strays = [file for file in files if not file.startswith("perscache")]
+    if missing or strays:
+        print(f"{wheel.name}: missing {missing}, not its own {strays}")
+    return not missing and not strays
+
+
+def passes_alone(name: str, wheels: dict[str, Path], home: Path) -> bool:
+    """Whether the tests of the distribution pass in an environment made for it in ``home``."""
+    print(f"-- {name} on Python {sys.version.partition(' ')[0]}", flush=True)
+    environment = home / "environment"
+    venv.create(environment, with_pip=True, clear=True)
+    python = environment / ("Scripts" if sys.platform == "win32" else "bin") / "python"
+    needed = {str(wheels[CORE]), str(wheels[name]), *test_requirements(name)}
+    shutil.copytree(ROOT / name / "tests", home / name / "tests")
+    shutil.copy(ROOT / "pyproject.toml", home)
+    install = [str(python), "-m", "pip", "install", "-q", *sorted(needed)]
+    test = [str(python), "-m", "pytest", "-q", f"{name}/tests"]
+    return all(subprocess.run(command, cwd=home, check=False).returncode == 0 for command in (install, test))
+
+
+def test_requirements(name: str) -> list[str]:
+    """The distribution's dependency group ``test``."""
+    project = tomllib.loads((ROOT / name / "pyproject.toml").read_text(encoding="utf-8"))
+    requirements: list[str] = project["dependency-groups"]["test"]
+    return requirements
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,75 @@
+"""The pages tell the truth: each Python block runs alone, and prints what its ``#>`` lines say."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = sorted([ROOT / "README.md", *ROOT.glob("perscache-*/README.md"), *ROOT.glob("docs/**/*.md")])
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(language: str) -> Iterator[object]:
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for block in BLOCK.finditer(text):
+            if block[1] == language:
+                line = text.count("\n", 0, block.start(2))
+                # Empty lines in front, so that a traceback names the line of the page.
+                yield pytest.param("\n" * line + block[2], id=f"{page.relative_to(ROOT)}:{line + 1}")
+
+
+def run(script: Path) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PERSCACHE_")}
+    return subprocess.run(
+        [sys.executable, "-W", "error", script.name],
+        cwd=script.parent,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("code", blocks("python"))
+def test_an_example_runs_and_prints_what_it_says(code: str, tmp_path: Path):
+    script = tmp_path / "example.py"
+    script.write_text(code, encoding="utf-8")
+
+    done = run(script)
+
+    assert done.returncode == 0, done.stderr
+    promised = re.findall(r"^ *#> ?(.*)$", code, re.MULTILINE)
+    assert done.stdout.splitlines() == promised
+
+
+@pytest.mark.parametrize("settings", [block for block in blocks("toml") if "perscache.toml" in block.values[0]])
+def test_a_configuration_in_a_page_is_accepted(settings: str, tmp_path: Path):
+    (tmp_path / "perscache.toml").write_text(settings, encoding="utf-8")
+    script = tmp_path / "example.py"
+    script.write_text("from perscache import Cache\nCache()\n", encoding="utf-8")
+
+    done = run(script)
+
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_quickstart_computes_once_and_shows_files_that_exist(tmp_path: Path):
+    script = tmp_path / "quickstart.py"
+    script.write_text((ROOT / "examples" / "quickstart.py").read_text(encoding="utf-8"), encoding="utf-8")
+
+    done, again = run(script), run(script)
+
+    assert done.returncode == 0, done.stderr
+    assert again.returncode == 0, again.stderr
+    shown = {Path(word) for word in done.stdout.split() if word.startswith(".cache")}
+    assert {file.suffix for file in shown} == {".json", ".yaml", ".parquet", ".pickle"}
+    for file in shown:
+        assert (tmp_path / file).stat().st_size > 1000
