@@ -4,24 +4,26 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from _pytest.mark import ParameterSet
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("perscache-*/README.md"), *ROOT.glob("docs/**/*.md")])
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-def blocks(language: str) -> Iterator[object]:
-    for page in PAGES:
-        text = page.read_text(encoding="utf-8")
-        for block in BLOCK.finditer(text):
-            if block[1] == language:
-                line = text.count("\n", 0, block.start(2))
-                # Empty lines in front, so that a traceback names the line of the page.
-                yield pytest.param("\n" * line + block[2], id=f"{page.relative_to(ROOT)}:{line + 1}")
+def blocks(language: str, containing: str = "") -> list[ParameterSet]:
+    return [
+        # Empty lines in front, so that a traceback names the line of the page.
+        pytest.param("\n" * line + block[2], id=f"{page.relative_to(ROOT)}:{line + 1}")
+        for page in PAGES
+        for text in [page.read_text(encoding="utf-8")]
+        for block in BLOCK.finditer(text)
+        for line in [text.count("\n", 0, block.start(2))]
+        if block[1] == language and containing in block[2]
+    ]
 
 
 def run(script: Path) -> subprocess.CompletedProcess[str]:
@@ -50,7 +52,7 @@ def test_an_example_runs_and_prints_what_it_says(code: str, tmp_path: Path):
     assert done.stdout.splitlines() == promised
 
 
-@pytest.mark.parametrize("settings", [block for block in blocks("toml") if "perscache.toml" in block.values[0]])
+@pytest.mark.parametrize("settings", blocks("toml", containing="perscache.toml"))
 def test_a_configuration_in_a_page_is_accepted(settings: str, tmp_path: Path):
     (tmp_path / "perscache.toml").write_text(settings, encoding="utf-8")
     script = tmp_path / "example.py"

@@ -1,0 +1,138 @@
+"""Compare perscache with joblib, diskcache and perscache 0.7.1: speed of a call, and what is right.
+
+    python3 benchmarks/compare.py
+
+Each library runs in a process and an environment of its own, made here with pip; the rounds are interleaved, and the
+median of all rounds counts. Prints the table of the README, and writes it beside this file as JSON and as a plot.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import venv
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+ROUNDS = 9
+LIBRARIES = {
+    "perscache": str(HERE.parent / "perscache-core"),
+    "diskcache": "diskcache",
+    "joblib": "joblib",
+    "perscache 0.7.1": "perscache==0.7.1",
+}
+TIMES = {
+    "small_hit": "small hit, µs",
+    "small_miss": "small miss, µs",
+    "array_hit": "hit with an argument of 16 MB, µs",
+}
+FACTS = {
+    "computations_for_eight_callers": "eight threads miss together: computations",
+    "spellings_of_one_call": "`f(a, 5)` and `f(a, size=5)`: computations",
+    "after_an_edited_helper": "a helper of the function was edited",
+    "after_a_flipped_byte": "one byte of a stored result was flipped",
+}
+
+
+class Process:
+    """A contestant, ready to be asked."""
+
+    def __init__(self, library: str, folder: Path) -> None:
+        self._library = library
+        environment = folder / "environment"
+        venv.create(environment, with_pip=True)
+        python = environment / ("Scripts" if sys.platform == "win32" else "bin") / "python"
+        subprocess.run([python, "-m", "pip", "install", "-q", "numpy", LIBRARIES[library]], check=True)
+        settings = {name: value for name, value in os.environ.items() if not name.startswith(("PERSCACHE_", "PYTHON"))}
+        self._process = subprocess.Popen(
+            [python, HERE / "contestant.py", library, folder],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=settings,
+            text=True,
+        )
+
+    def ask(self, task: str) -> Any:
+        """The answer to ``task``."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        print(task, file=self._process.stdin, flush=True)
+        answer = self._process.stdout.readline()
+        if not answer:
+            raise SystemExit(f"{self._library} failed at {task}; its own message is above")
+        return json.loads(answer)
+
+    def end(self) -> None:
+        """Wait until it has gone."""
+        self._process.communicate()
+
+
+def compare(folder: Path) -> dict[str, dict[str, Any]]:
+    """What was found of each library: its version, the median of each time, and each fact."""
+    processes = {}
+    for library in LIBRARIES:
+        (folder / library).mkdir()
+        processes[library] = Process(library, folder / library)
+    times: dict[str, dict[str, list[float]]] = {library: {task: [] for task in TIMES} for library in LIBRARIES}
+    for _ in range(ROUNDS):
+        for task in TIMES:
+            for library, process in processes.items():
+                times[library][task].append(process.ask(task))
+    found = {
+        library: {"version": process.ask("version")}
+        | {task: statistics.median(times[library][task]) for task in TIMES}
+        | {task: process.ask(task) for task in FACTS}
+        for library, process in processes.items()
+    }
+    for process in processes.values():
+        process.end()
+    return found
+
+
+def table(found: dict[str, dict[str, Any]]) -> str:
+    """The findings in Markdown, one column a library."""
+    rows = [["", *(name if name[-1].isdigit() else f"{name} {facts['version']}" for name, facts in found.items())]]
+    rows.append(["---"] * len(rows[0]))
+    rows += [[title, *(f"{facts[task]:,.0f}" for facts in found.values())] for task, title in TIMES.items()]
+    rows += [[title, *(str(facts[task]) for facts in found.values())] for task, title in FACTS.items()]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def plot(found: dict[str, dict[str, Any]]) -> str:
+    """The times as an SVG of bars on a logarithmic scale that begins at 1 µs."""
+    parts, y = [], 0
+    for task, title in TIMES.items():
+        y += 30
+        parts.append(f'<text x="10" y="{y}" font-weight="bold">{title.removesuffix(", µs")}</text>')
+        for library, facts in found.items():
+            y += 20
+            width = 80 * math.log10(max(facts[task], 1))
+            parts.append(
+                f'<text x="10" y="{y}">{library}</text>'
+                f'<rect x="130" y="{y - 11}" width="{width:.0f}" height="13" fill="#4477aa"/>'
+                f'<text x="{135 + width:.0f}" y="{y}">{facts[task]:,.0f} µs</text>'
+            )
+    body = "\n".join(parts)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="720" height="{y + 20}" '
+        f'font-family="sans-serif" font-size="12">\n<rect width="100%" height="100%" fill="white"/>\n{body}\n</svg>\n'
+    )
+
+
+def main() -> None:
+    """Compare, print, write."""
+    with tempfile.TemporaryDirectory() as folder:
+        found = compare(Path(folder))
+    print(table(found))
+    (HERE / "compare.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    (HERE / "compare.svg").write_text(plot(found), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,194 @@
+"""One memoizing library under test, in a process and an environment of its own: obeys `compare.py` line by line.
+
+    python contestant.py LIBRARY FOLDER
+
+Each line of the input names a task, each line of the output is its answer in JSON. Every library is set up as its
+documentation says, with everything left at its default.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import json
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+SMALL_HITS, SMALL_MISSES, ARRAY_HITS, CALLERS = 200, 50, 3, 8
+
+FUNCTIONS = """
+import time
+
+def small(a, b, c):
+    return {"a": a, "b": b, "c": c}
+
+def first(array):
+    return float(array[0])
+
+def slow(log, x):
+    log_one_line(log)
+    time.sleep(0.2)
+    return x
+
+def large(log, size):
+    log_one_line(log)
+    return b"x" * size
+
+def log_one_line(log):
+    with open(log, "a") as lines:
+        lines.write("computed\\n")
+
+def helped(x):
+    return helper(x)
+
+def helper(x):
+    return x + 1
+"""
+
+
+class Contestant:
+    """A library's decorator on a few functions, and what can be measured of it."""
+
+    def __init__(self, library: str, folder: Path) -> None:
+        self.library = library
+        self.folder = folder
+        self.results = folder / "results"
+        self.decorate = decorator(library, self.results)
+        self.functions = load_module(folder / "functions.py", FUNCTIONS)
+        self.small = self.decorate(self.functions.small)
+        self.first = self.decorate(self.functions.first)
+        self.array = np.arange(2_000_000, dtype=np.float64)
+        self.fresh = 0
+        self.small(1, 2.5, "x")
+        self.first(self.array)
+
+    def version(self) -> str:
+        """The library's version."""
+        return importlib.metadata.version("perscache-core" if self.library == "perscache" else self.library.split()[0])
+
+    def small_hit(self) -> float:
+        """Microseconds of a call whose small result is stored."""
+        return self._microseconds(lambda: self.small(1, 2.5, "x"), SMALL_HITS)
+
+    def small_miss(self) -> float:
+        """Microseconds of a call whose small result is computed, at once, and stored."""
+
+        def miss() -> None:
+            self.fresh += 1
+            self.small(self.fresh, 2.5, "y")
+
+        return self._microseconds(miss, SMALL_MISSES)
+
+    def array_hit(self) -> float:
+        """Microseconds of a call whose argument is an array of 16 MB."""
+        return self._microseconds(lambda: self.first(self.array), ARRAY_HITS)
+
+    def computations_for_eight_callers(self) -> int:
+        """How often the function runs when eight threads ask for one missing result at the same time."""
+        slow, log = self.decorate(self.functions.slow), self.folder / "slow.log"
+        together = threading.Barrier(CALLERS)
+
+        def call() -> None:
+            together.wait()
+            slow(str(log), 1)
+
+        threads = [threading.Thread(target=call) for _ in range(CALLERS)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return lines(log)
+
+    def after_a_flipped_byte(self) -> str:
+        """What a call returns when one byte of its stored result of 100 kB was changed."""
+        large, log = self.decorate(self.functions.large), self.folder / "large.log"
+        value = large(str(log), 100_000)
+        files = [path for path in self.results.rglob("*") if path.is_file() and value[1:] in path.read_bytes()]
+        for file in files:
+            data = file.read_bytes()
+            at = data.index(value[1:]) + 50_000
+            file.write_bytes(data[:at] + b"y" + data[at + 1 :])
+        try:
+            again = large(str(log), 100_000)
+        except Exception as error:  # noqa: BLE001 - whatever a library raises here is its answer
+            return f"raises {type(error).__name__}"
+        return "wrong value" if again != value else "computed again" if lines(log) == 2 else "unharmed"
+
+    def after_an_edited_helper(self) -> str:
+        """What a call returns whose function is unchanged, but whose helper was edited."""
+        path = self.folder / "edited.py"
+        before = self.decorate(load_module(path, FUNCTIONS).helped)(1)
+        after = self.decorate(load_module(path, FUNCTIONS.replace("x + 1", "x + 22")).helped)(1)
+        return "computed again" if (before, after) == (2, 23) else "old value"
+
+    def spellings_of_one_call(self) -> int:
+        """How often the function runs for ``f(log, 5)`` and ``f(log, size=5)`` together."""
+        large, log = self.decorate(self.functions.large), self.folder / "spelled.log"
+        large(str(log), 5)
+        large(str(log), size=5)
+        return lines(log)
+
+    @staticmethod
+    def _microseconds(call: Callable[[], object], repetitions: int) -> float:
+        start = time.perf_counter()
+        for _ in range(repetitions):
+            call()
+        return (time.perf_counter() - start) / repetitions * 1e6
+
+
+def decorator(library: str, folder: Path) -> Any:
+    """The decorator that the library's documentation shows first, with results in ``folder``."""
+    match library:
+        case "perscache":
+            from perscache import Cache
+
+            return Cache(storage=str(folder))
+        case "perscache 0.7.1":
+            from perscache import Cache
+            from perscache.storage import LocalFileStorage
+
+            return Cache(storage=LocalFileStorage(str(folder)))
+        case "joblib":
+            from joblib import Memory
+
+            return Memory(folder, verbose=0).cache
+        case "diskcache":
+            from diskcache import Cache
+
+            return Cache(str(folder)).memoize()
+    raise ValueError(f"{library} is no contestant")
+
+
+def load_module(path: Path, source: str) -> ModuleType:
+    """The module with ``source``, from a file, since some libraries read the source of what they decorate."""
+    path.write_text(source)
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def lines(log: Path) -> int:
+    """How many lines the file has."""
+    return len(log.read_text().splitlines())
+
+
+def main() -> None:
+    """Answer one task a line."""
+    contestant = Contestant(sys.argv[1], Path(sys.argv[2]))
+    for line in sys.stdin:
+        print(json.dumps(getattr(contestant, line.strip())()), flush=True)
+
+
+if __name__ == "__main__":
+    main()
