@@ -1,0 +1,100 @@
+"""Settings from outside the code: the environment, then ``perscache.toml`` or ``[tool.perscache]``."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from .errors import ConfigurationError
+
+ENVIRONMENT: Final = {
+    "serializer": "PERSCACHE_SERIALIZER",
+    "storage": "PERSCACHE_STORAGE",
+    "ttl": "PERSCACHE_TTL",
+    "max_size": "PERSCACHE_MAX_SIZE",
+}
+"""The settings that the environment can give; `MODE` and `SIGNING_KEY` are read apart."""
+
+MODE: Final = "PERSCACHE_MODE"
+SIGNING_KEY: Final = "PERSCACHE_SIGNING_KEY"
+
+# Each setting that a file can give, with the types that it may have there.
+_IN_FILES: Final[Mapping[str, tuple[type, ...]]] = {
+    "serializer": (str,),
+    "storage": (str,),
+    "ttl": (str, int, float),
+    "track": (str,),
+    "version": (str, int),
+    "max_size": (str, int),
+    "lock": (bool,),
+    "on_error": (str,),
+    "mode": (str,),
+    "observers": (list,),
+}
+
+
+def outside() -> dict[str, tuple[Any, str]]:
+    """Each setting given outside the code, with where it was found: ``{"ttl": ("1d", "PERSCACHE_TTL")}``.
+
+    Raises ConfigurationError for a file that cannot be read and for a key that is no setting.
+    """
+    return {**_from_file(), **_from_environment()}
+
+
+def _from_environment() -> dict[str, tuple[Any, str]]:
+    return {name: (os.environ[variable], variable) for name, variable in ENVIRONMENT.items() if os.environ.get(variable)}
+
+
+def _from_file() -> dict[str, tuple[Any, str]]:
+    found = _nearest_file(Path.cwd())
+    if found is None:
+        return {}
+    table = _table(found)
+    for key, value in table.items():
+        _check(found, key, value)
+    settings = {key: (value, str(found)) for key, value in table.items()}
+    if "storage" in table and "://" not in table["storage"]:
+        # A path in a file means the same whatever folder the program is started in.
+        settings["storage"] = (str(found.parent / Path(table["storage"]).expanduser()), str(found))
+    return settings
+
+
+def _nearest_file(folder: Path) -> Path | None:
+    for place in (folder, *folder.parents):
+        for name in ("perscache.toml", "pyproject.toml"):
+            if (place / name).is_file():
+                return place / name
+    return None
+
+
+def _table(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text("utf-8")
+        if path.name == "pyproject.toml" and "perscache" not in text:
+            return {}  # Spares most projects the parser.
+        import tomllib
+
+        document = tomllib.loads(text)
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"{path} cannot be read: {error}. Mend it, or move it out of the way") from error
+    if path.name == "perscache.toml":
+        return document
+    table = document.get("tool", {}).get("perscache", {})
+    if not isinstance(table, dict):
+        raise ConfigurationError(f"{path}: tool.perscache is no table: write [tool.perscache] and the settings below it")
+    return table
+
+
+def _check(path: Path, key: str, value: Any) -> None:
+    if key not in _IN_FILES:
+        if key == "signing_key":
+            raise ConfigurationError(f"{path}: a signing key does not belong in a file: set {SIGNING_KEY}")
+        near = difflib.get_close_matches(key, _IN_FILES, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"the settings are {', '.join(_IN_FILES)}"
+        raise ConfigurationError(f"{path}: unknown setting {key!r}: {hint}")
+    if not isinstance(value, _IN_FILES[key]) or (isinstance(value, bool) and bool not in _IN_FILES[key]):
+        expected = " or ".join(kind.__name__ for kind in _IN_FILES[key])
+        raise ConfigurationError(f"{path}: {key} = {value!r}: it takes {expected}")

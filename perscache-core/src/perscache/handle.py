@@ -1,0 +1,170 @@
+"""The handle ``f.cache``: everything about a cached function but calling it."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, ParamSpec, TypeVar
+
+from .entry import Entry, moment
+from .errors import CacheMiss, Unsupported
+from .modes import Mode
+from .protocol import INLINE, Missed, Plan, Question, Result, absent, arun, describe, keep, look_up, run
+
+if TYPE_CHECKING:
+    from .calls import AsyncCalls, Calls
+    from .iterations import AsyncIterations, Iterations
+    from .key import KeyBuilder
+
+P = ParamSpec("P")
+R = TypeVar("R")
+V = TypeVar("V")
+
+
+class CacheInfo(NamedTuple):
+    """What ``f.cache_info()`` tells: the four of `functools`, then ours. Counts are this process's."""
+
+    hits: int
+    misses: int
+    maxsize: int | None
+    """The most entries that the storage keeps, of all functions; None for no limit."""
+    currsize: int | None
+    """Entries of this function in storage; None where the storage cannot list."""
+    stale: int
+    """Misses because an entry had expired."""
+    errors: int
+    """Troubles in storage, serializer or plugin that were survived."""
+    bytes: int
+    """Serialized bytes read by hits."""
+    saved: float
+    """Seconds of computing that hits saved, as far as the storage keeps them."""
+
+
+class Handle(Generic[P, R, V]):
+    """All about one cached function: ``P`` its parameters, ``R`` what calling it gives, ``V`` the stored value.
+
+    For a generator function the value is the list of its items.
+    """
+
+    __slots__ = ("_calls", "_plan", "_settings")
+
+    def __init__(
+        self, calls: Calls | AsyncCalls | Iterations | AsyncIterations, settings: dict[str, Any]
+    ) -> None:
+        self._calls: Final = calls
+        self._plan: Final[Plan] = calls.plan
+        self._settings: Final = settings
+
+    @property
+    def builder(self) -> KeyBuilder:
+        """What makes this function's keys."""
+        return self._plan.builder
+
+    # --- Looking. Nothing here runs the function.
+
+    def key(self, *args: P.args, **kwargs: P.kwargs) -> str:
+        """The storage path of this call, for example ``myapp.prices/9c1e….pickle``."""
+        return self._plan.path(args, kwargs)
+
+    def get(self, *args: P.args, **kwargs: P.kwargs) -> V:
+        """The stored value; raises CacheMiss where there is no usable entry."""
+        return _value(self._plan, run(look_up(question := self._ask(args, kwargs))), question)
+
+    async def aget(self, *args: P.args, **kwargs: P.kwargs) -> V:
+        """`get` without holding up the event loop."""
+        return _value(self._plan, await arun(look_up(question := self._ask(args, kwargs))), question)
+
+    def peek(self, *args: P.args, **kwargs: P.kwargs) -> Entry | None:
+        """What is known of the stored result, fresh or not, without loading it; None where there is none."""
+        entry = self._plan.storage.peek(self._plan.path(args, kwargs))
+        return None if entry is None else self._complete(entry)
+
+    async def apeek(self, *args: P.args, **kwargs: P.kwargs) -> Entry | None:
+        """`peek` without holding up the event loop."""
+        import asyncio
+
+        return await asyncio.to_thread(self.peek, *args, **kwargs)
+
+    def contains(self, *args: P.args, **kwargs: P.kwargs) -> bool:
+        """Whether this call is stored and fresh."""
+        plan = self._plan
+        path = plan.path(args, kwargs)
+        try:
+            entry = plan.storage.peek(path)
+        except Unsupported:
+            return not isinstance(run(look_up(self._ask(args, kwargs))), Missed)
+        return entry is not None and (plan.max_age is None or time.time() - entry.created.timestamp() < plan.max_age)
+
+    def entries(self) -> Iterator[Entry]:
+        """This function's stored results, of former versions of its code too, in no order."""
+        return (self._complete(entry) for entry in self._plan.storage.entries(self._plan.folder))
+
+    def info(self) -> CacheInfo:
+        """How this function's calls went in this process, and how many entries it has."""
+        plan, counted = self._plan, self._plan.statistics
+        try:
+            size = sum(1 for _ in plan.storage.entries(plan.folder))
+        except (Unsupported, OSError):
+            size = None
+        return CacheInfo(
+            counted.hits,
+            counted.misses,
+            getattr(plan.storage, "max_entries", None),
+            size,
+            counted.stale,
+            counted.errors,
+            counted.bytes,
+            counted.saved,
+        )
+
+    def parameters(self) -> dict[str, Any]:
+        """The settings in force, after configuration."""
+        return dict(self._settings)
+
+    # --- Running the function. For a coroutine function these are awaited, for generators iterated.
+
+    def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run the function and overwrite what is stored."""
+        return self._calls.forced(Mode.REFRESH)(*args, **kwargs)  # type: ignore[return-value]
+
+    def bypass(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run the function and touch nothing."""
+        return self._calls.forced(Mode.BYPASS)(*args, **kwargs)  # type: ignore[return-value]
+
+    def call(self, *args: P.args, **kwargs: P.kwargs) -> Result[V]:
+        """Call as ever, and get the `Result`: value, hit, age, saved. Awaited where the function is asynchronous."""
+        return self._calls.result(args, kwargs)  # type: ignore[return-value]
+
+    # --- Changing what is stored.
+
+    def put(self, value: V, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Store ``value`` by hand as the result of this call, unless the mode in force forbids to write."""
+        question = self._ask(args, kwargs, self._plan.modes.current())
+        run(keep(question, value, 0.0, describe(question)))
+
+    def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> bool:
+        """Remove this call's entry; whether there was one."""
+        return self._plan.storage.delete(self._plan.path(args, kwargs))
+
+    def clear(self) -> None:
+        """Remove this function's entries."""
+        self._plan.storage.clear(self._plan.folder)
+
+    def _ask(self, args: tuple[Any, ...], kwargs: dict[str, Any], mode: Mode = Mode.READONLY) -> Question:
+        return Question(self._plan, self._plan.path(args, kwargs), args, kwargs, mode)
+
+    def _complete(self, entry: Entry) -> Entry:
+        expires = self._plan.expires(entry.created.timestamp())
+        return dataclasses.replace(
+            entry,
+            expires=None if expires is None else moment(expires),
+            format=entry.format or self._plan.format,
+            function=entry.function or self._plan.name,
+        )
+
+
+def _value(plan: Plan, found: Result[V] | Missed, question: Question) -> V:
+    if isinstance(found, Missed):
+        raise absent(plan, question.path, found.error) from found.error
+    return found.value
