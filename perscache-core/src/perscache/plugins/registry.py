@@ -1,0 +1,273 @@
+"""From names to what they name: registered plugins, built-ins, and installed plugins, each loaded when first named."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+from weakref import WeakKeyDictionary
+
+from .. import trouble
+from ..errors import ConfigurationError, PluginContractError, PluginNotInstalled, RivalPlugins, UnknownPlugin
+from . import discovery
+from .contract import EVENTS, Plugin, import_failure, name_of, suggestion
+from .known import KNOWN, Kind
+
+if TYPE_CHECKING:
+    from ..fingerprint import Handler
+    from ..serializers.base import Serializer
+    from ..storage.base import Storage
+    from .discovery import Claim, Offers
+
+# A name is looked for among what was registered, then among the built-ins, then among installed plugins.
+
+
+def serializer(name: str) -> type[Serializer]:
+    """The serializer class that users call ``name``; raises a PluginError where there is none to be had."""
+    found: type[Serializer] = _find(Kind.SERIALIZER, name)
+    return found
+
+
+def storage_class(scheme: str) -> type[Storage]:
+    """The storage class for URLs of ``scheme``; raises a PluginError where there is none to be had."""
+    if len(scheme) == 1:
+        raise ConfigurationError(f"{scheme}: is a Windows drive and no URL scheme: give the path without //")
+    found: type[Storage] = _find(Kind.STORAGE, scheme.lower())
+    return found
+
+
+def observer(name: str) -> Plugin:
+    """The installed plugin that observes under ``name``; raises a PluginError where there is none to be had."""
+    claim = _claim(Kind.OBSERVER, name)
+    plugin = _load(claim)
+    if not plugin.listens:
+        raise PluginContractError(
+            f"{claim.label} declares {Kind.OBSERVER.called(name)} in its entry points, but implements no event hook "
+            f"({', '.join(EVENTS)}): pip install --upgrade {claim.distribution}, or tell its authors"
+        )
+    return plugin
+
+
+def url_scheme(location: str) -> str | None:
+    """The scheme of a URL, in small letters; None for a path, one on a Windows drive included."""
+    url = re.match(r"([A-Za-z][A-Za-z0-9+.-]+)://", location)
+    return url[1].lower() if url else None
+
+
+def fingerprint_handler(cls: type) -> Handler | None:
+    """The handler of ``cls`` or of the nearest class that it derives from, by whoever was registered or is installed.
+
+    Installed plugins are asked where the class's top-level module is installed too, not for the standard library
+    and a user's own modules: an argument of those must not cost a scan.
+    """
+    handlers = _handlers
+    with suppress(KeyError):
+        return handlers[cls]
+    handler = handlers[cls] = next(_handlers_of(cls), None)
+    return handler
+
+
+def register(plugin: object) -> None:
+    """Make what ``plugin`` provides known by name, for this process; its event hooks hear every cache.
+
+    ``plugin`` is a module or an object with hooks. What is registered comes before built-in and installed plugins
+    of the same name. Registering it again reads it anew, and a redefined class's object takes the former one's place.
+    Raises a PluginError, and changes nothing, where it breaks the contract or claims what another registered one has.
+    """
+    new = Plugin(plugin)
+    with _lock:
+        kept = [old for old in _registered if old.source is not plugin]
+        for old in list(kept):
+            shared = [(kind, name) for kind in Kind for name in new.provides[kind] if name in old.provides[kind]]
+            if shared and name_of(old.source) == name_of(plugin):
+                kept.remove(old)
+            elif shared:
+                kind, name = shared[0]
+                raise RivalPlugins(
+                    f"Both {old.label} and {new.label} claim {kind.called(str(name))}: "
+                    "unregister the former with perscache.plugins.unregister(), or rename one"
+                )
+        _settle([*kept, new])
+
+
+def unregister(plugin: object) -> None:
+    """Undo `register`: raises UnknownPlugin where ``plugin`` is not registered."""
+    with _lock:
+        kept = [old for old in _registered if old.source is not plugin]
+        if len(kept) == len(_registered):
+            raise UnknownPlugin(f"{name_of(plugin)} is not registered: nothing to undo")
+        _settle(kept)
+
+
+def listeners() -> list[Plugin]:
+    """The registered plugins that hear every cache: the same list, always up to date."""
+    return _listeners
+
+
+_lock: Final = threading.RLock()
+_registered: Final[list[Plugin]] = []
+_listeners: Final[list[Plugin]] = []
+_loaded: Final[dict[str, Plugin]] = {}
+_handlers: WeakKeyDictionary[type, Handler | None] = WeakKeyDictionary()
+
+_BUILT_IN: Final = {Kind.SERIALIZER: "perscache.serializers.builtin", Kind.STORAGE: "perscache.storage.builtin"}
+
+
+def _settle(plugins: list[Plugin]) -> None:
+    global _handlers
+    _registered[:] = plugins
+    _listeners[:] = [plugin for plugin in plugins if plugin.listens]
+    # A new one, not emptied: another thread may be about to keep what it found in the old.
+    _handlers = WeakKeyDictionary()
+
+
+# --- By name.
+
+
+def _find(kind: Kind, name: str) -> Any:
+    for plugin in (*_registered, _built_in(kind)):
+        if name in plugin.provides[kind]:
+            return plugin.provides[kind][name]
+    claim = _claim(kind, name)
+    plugin = _load(claim)
+    if name not in plugin.provides[kind]:
+        given = ", ".join(map(repr, plugin.provides[kind])) or "nothing"
+        raise PluginContractError(
+            f"{claim.label} declares {kind.called(name)} in its entry points, but its {kind.hook}() gives {given}: "
+            f"pip install --upgrade {claim.distribution}, or tell its authors"
+        )
+    return plugin.provides[kind][name]
+
+
+def _built_in(kind: Kind) -> Plugin:
+    module = _BUILT_IN[kind]
+    return _loaded.get(module) or _loaded.setdefault(module, Plugin(import_module(module)))
+
+
+def _load(claim: Claim) -> Plugin:
+    # No lock: the module may import others that another thread is importing, and that ask for a plugin themselves.
+    if plugin := _loaded.get(claim.value):
+        return plugin
+    try:
+        source = claim.entry.load()
+    except (Exception, SystemExit) as error:
+        raise import_failure(claim.label, claim, error) from error
+    return _loaded.setdefault(claim.value, Plugin(source, claim))
+
+
+# --- Whose name it is.
+
+
+def _claim(kind: Kind, name: str) -> Claim:
+    known_before = discovery.scanned()
+    offers = discovery.scan()
+    if known_before and not offers.settles(kind, name):
+        # Perhaps it was installed since; who is about to see an error has the time for a second look.
+        offers = discovery.rescan()
+    if kind in _BUILT_IN:
+        _warn_of_shadowed(kind, offers)
+    return _settled(kind, name, offers) or _missing(kind, name, offers)
+
+
+def _settled(kind: Kind, name: str, offers: Offers) -> Claim | None:
+    rivals = {claim.value: claim for claim in offers.claims.get((kind, name), ())}
+    if len(rivals) > 1:
+        labels = " and ".join(claim.label for claim in rivals.values())
+        first = next(iter(rivals.values())).distribution
+        raise RivalPlugins(
+            f"{labels} both claim {kind.called(name)}, and perscache picks neither: "
+            f"uninstall one, or pass over it with {discovery.DISABLE}={first}"
+        )
+    return next(iter(rivals.values()), None)
+
+
+def _missing(kind: Kind, name: str, offers: Offers) -> NoReturn:
+    if disabled := offers.disabled.get((kind, name)):
+        raise UnknownPlugin(
+            f"{disabled[0].label} offers {kind.called(name)}, but it is disabled: "
+            f"take it out of {discovery.DISABLE}={os.environ.get(discovery.DISABLE, '')}"
+        )
+    if distribution := KNOWN[kind].get(name):
+        if version := discovery.installed_version(distribution):
+            raise PluginNotInstalled(
+                f"{distribution} {version} is installed and does not offer {kind.called(name)}: "
+                f"pip install --upgrade {distribution}"
+            )
+        raise PluginNotInstalled(
+            f"{distribution} gives {kind.called(name)}, and is not installed: pip install {distribution}"
+        )
+    available = offers.names(kind)
+    for plugin in (*_registered, *([_built_in(kind)] if kind in _BUILT_IN else ())):
+        available |= plugin.provides[kind].keys()
+    raise UnknownPlugin(
+        f"Nobody offers {kind.called(name)}{suggestion(name, available | KNOWN[kind].keys())}. "
+        f"There are: {', '.join(sorted(available)) or 'none'}. More come with plugins that you install, "
+        "or pass to perscache.plugins.register()"
+    )
+
+
+def _warn_of_shadowed(kind: Kind, offers: Offers) -> None:
+    for name in sorted(offers.names(kind) & _built_in(kind).provides[kind].keys()):
+        for claim in offers.claims[kind, name]:
+            trouble.warn(
+                f"{claim.label} offers {kind.called(name)}, which is built in and stays what it is: "
+                "pass the module to perscache.plugins.register() to have it instead",
+                once=("plugins", "built in", kind, name, claim.value),
+            )
+
+
+# --- By type.
+
+
+def _handlers_of(cls: type) -> Iterator[Handler]:
+    for base in cls.__mro__:
+        for plugin in (*_registered, *_installed_for(base)):
+            handlers = plugin.provides[Kind.FINGERPRINT]
+            for key in (base, f"{base.__module__}.{base.__qualname__}"):
+                if key in handlers:
+                    yield handlers[key]
+
+
+def _installed_for(cls: type) -> Iterator[Plugin]:
+    module = str(cls.__module__).partition(".")[0]
+    if module in sys.stdlib_module_names or module in _MAIN or not _is_installed(module):
+        return
+    claim = _settled(Kind.FINGERPRINT, module, discovery.scan())
+    if claim is None:
+        return
+    plugin = _load(claim)
+    handlers = plugin.provides[Kind.FINGERPRINT]
+    tops = {(key if isinstance(key, str) else key.__module__).partition(".")[0] for key in handlers}
+    if module not in tops:
+        raise PluginContractError(
+            f"{claim.label} declares {Kind.FINGERPRINT.called(module)} in its entry points, but its "
+            f"{Kind.FINGERPRINT.hook}() gives them for {', '.join(sorted(tops)) or 'nothing'}: "
+            f"pip install --upgrade {claim.distribution}, or tell its authors"
+        )
+    yield plugin
+
+
+_MAIN: Final = ("__main__", "__mp_main__")
+
+
+def _is_installed(module: str) -> bool:
+    """Whether a top-level module lies beside the metadata of distributions; a user's own modules do not."""
+    loaded = sys.modules.get(module)
+    places = getattr(loaded, "__path__", None) or [getattr(loaded, "__file__", None)]
+    files = [Path(place) for place in places if isinstance(place, str)]
+    return any(_holds_distributions(file.parent) for file in files if file.is_absolute())
+
+
+@cache
+def _holds_distributions(folder: Path) -> bool:
+    try:
+        return any(file.suffix in (".dist-info", ".egg-info") for file in folder.iterdir())
+    except OSError:
+        return False
