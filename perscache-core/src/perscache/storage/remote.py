@@ -1,0 +1,605 @@
+"""What every storage on another machine shares: names, metadata, probes, a circuit breaker, sweeps.
+
+A backend is a subclass with seven methods, under "The backend" below. What happens on a call is written once, as
+generators that yield requests to the backend and are sent the answers, and is driven with threads or with asyncio.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import re
+import threading
+import time
+from abc import abstractmethod
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from datetime import datetime
+from functools import partial
+from itertools import islice
+from typing import Any, ClassVar, NamedTuple, NoReturn, Self, TypeAlias, TypeVar
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
+
+import xxhash
+
+from ..entry import Entry, Stored, moment
+from ..errors import CacheExpired, ConfigurationError, DamagedEntry, StorageError
+from ..units import Duration, Size, seconds, size_in_bytes
+from .base import Storage
+
+log = logging.getLogger("perscache")
+
+T = TypeVar("T")
+Request: TypeAlias = Callable[[], Any]
+Steps: TypeAlias = Generator[Request, Any, T]
+
+SWEEP_TO = 0.9
+"""The part of the limit that a sweep leaves in place, so that the next store does not need another one."""
+
+PARALLEL = 16
+"""Removals under way at once."""
+
+
+class Refused(StorageError):
+    """The server answered, and will not do this: a permission, a credential, a setting is wrong."""
+
+
+class Found(NamedTuple):
+    """An object as a backend read it."""
+
+    data: bytes
+    created: float
+    """When its body was written, in seconds since the epoch by the server's clock."""
+    now: float
+    """The server's clock at the answer."""
+    metadata: Mapping[str, str]
+    """The custom metadata, as far as the server sent it along."""
+
+
+class Listed(NamedTuple):
+    """An object as a backend sees it without reading it."""
+
+    name: str
+    size: int
+    created: float
+    generation: str
+    """What changes whenever the body is written again: a generation, an ETag."""
+    metadata: Mapping[str, str]
+
+
+class Page(NamedTuple):
+    """A part of a listing."""
+
+    objects: list[Listed]
+    next: str | None
+    """What asks for the next page; None on the last."""
+    now: float
+    """The server's clock at the answer."""
+
+
+class RemoteStorage(Storage):
+    """A `Storage` of plain objects under a prefix of a bucket, with what is known of each in its custom metadata.
+
+    ``timeout`` is how many seconds a call may wait for its server. After trouble the server is left alone for
+    ``cooldown`` seconds, in which calls fail at once; then one is let through. With ``max_size``, one store in
+    ``sweep_every`` is followed by a sweep in the background: over the limit, the oldest entries go, down to 90 %.
+
+    Reading and writing raise StorageError where the server has trouble or refuses.
+    """
+
+    folders = True
+
+    url_options: ClassVar[Mapping[str, Callable[[str], Any]]] = {
+        "max_size": str,
+        "timeout": seconds,
+        "cooldown": seconds,
+        "sweep_every": int,
+    }
+    """What a URL's query may say, and how each text is read."""
+
+    def __init__(
+        self,
+        location: str,
+        max_size: Size | None = None,
+        *,
+        timeout: Duration = 5.0,
+        cooldown: Duration = 30.0,
+        sweep_every: int = 100,
+    ) -> None:
+        """A storage at ``location``, ``"bucket/folder"``. Nothing is imported or asked before the first call."""
+        self.bucket, self.prefix = _split(location, self.schemes)
+        self.max_size = None if max_size is None else size_in_bytes(max_size)
+        self.timeout = seconds(timeout)
+        self.cooldown = seconds(cooldown)
+        self.sweep_every = sweep_every
+        if not self.timeout:
+            raise ConfigurationError(f"timeout={timeout!r} leaves {self} no time to answer: give seconds, such as 5")
+        if sweep_every < 1:
+            raise ConfigurationError(f"sweep_every={sweep_every!r} is no number of stores: give 1 or more")
+        self._live: Live | None = None
+
+    @classmethod
+    def from_url(cls, url: str, **options: Any) -> Self:
+        """The storage at ``scheme://bucket/folder?option=value``; ``options`` are stronger than the query."""
+        parts = urlsplit(url)
+        if parts.fragment or url.endswith("#"):
+            raise ConfigurationError(f"{url} holds '#', which some stores cut names at: choose another folder name")
+        asked: dict[str, Any] = {}
+        for name, text in parse_qsl(parts.query, keep_blank_values=True):
+            if name not in cls.url_options:
+                raise ConfigurationError(f"{url}: {name!r} is no option of {cls.__name__}{_nearest(name, cls)}")
+            try:
+                asked[name] = cls.url_options[name](text)
+            except ValueError as error:
+                raise ConfigurationError(f"{url}: {name}={text!r} cannot be read: {error}") from error
+        return cls(parts.netloc + parts.path, **(asked | options))
+
+    @property
+    def url(self) -> str:
+        """Where it is, ``scheme://bucket/folder``."""
+        return f"{self.schemes[0]}://{self.bucket}/{self.prefix}".rstrip("/")
+
+    @property
+    def identity(self) -> str:
+        """Its URL: two storages of one URL see the same entries."""
+        return self.url
+
+    def __repr__(self) -> str:
+        """As it could be typed."""
+        return f"{type(self).__name__}({self.url!r})"
+
+    # --- Reading and writing.
+
+    def read(self, path: str, deadline: datetime | None) -> bytes:
+        """The bytes under ``path``; see `Storage.read`."""
+        return bytes(self._run(self._reading(path, deadline=deadline)).data)
+
+    def write(self, path: str, data: bytes) -> None:
+        """Keep ``data`` under ``path``; see `Storage.write`."""
+        self.store(Entry(path, moment(time.time()), len(data)), data)
+
+    def load(self, path: str, max_age: float | None = None) -> Stored:
+        """What is under ``path``, in one request; its age is judged by the server's clock."""
+        return self._run(self._reading(path, max_age))
+
+    def store(self, entry: Entry, data: bytes) -> None:
+        """Keep ``data`` and what is known of it, in one request. What is larger than the limit is not kept."""
+        self._run(self._writing(entry, data))
+
+    async def aload(self, path: str, max_age: float | None = None) -> Stored:
+        """`load` without holding up the event loop."""
+        return await self._arun(self._reading(path, max_age))
+
+    async def astore(self, entry: Entry, data: bytes) -> None:
+        """`store` without holding up the event loop."""
+        await self._arun(self._writing(entry, data))
+
+    def _reading(self, path: str, max_age: float | None = None, deadline: datetime | None = None) -> Steps[Stored]:
+        return self._guarded(self._now_live().reads, self._load_steps(path, max_age, deadline))
+
+    def _load_steps(self, path: str, max_age: float | None, deadline: datetime | None) -> Steps[Stored]:
+        name = self._name(path)
+        try:
+            found: Found = yield partial(self._get, name)
+        except FileNotFoundError:
+            return (yield from self._absent(path))
+        self._now_live().bucket_seen = True
+        if max_age is not None and found.now - found.created > max_age:
+            raise CacheExpired(f"{self.url}/{path} is older than {max_age:g} s")
+        if deadline is not None and found.created < deadline.timestamp():
+            raise CacheExpired(f"{self.url}/{path} was written before {deadline.isoformat()}")
+        if found.metadata.get("digest", digest := _digest(found.data)) != digest:
+            raise DamagedEntry(f"{self.url}/{path} holds other bytes than were stored")
+        return Stored(found.data, found.created, _number(found.metadata.get("seconds")))
+
+    def _writing(self, entry: Entry, data: bytes) -> Steps[None]:
+        return self._guarded(self._now_live().writes, self._store_steps(entry, data))
+
+    def _store_steps(self, entry: Entry, data: bytes) -> Steps[None]:
+        name = self._name(entry.path)
+        if self.max_size is not None and len(data) > self.max_size:
+            log.info("%s: %s has %d bytes, more than max_size: not stored", self.url, entry.path, len(data))
+            return
+        try:
+            yield partial(self._put, name, data, to_metadata(entry, data))
+        except FileNotFoundError:
+            raise StorageError(self._no_bucket()) from None
+        self._now_live().bucket_seen = True
+        # Drawn, not counted: many short processes that store little must sweep too.
+        if self.max_size is not None and random.random() * self.sweep_every < 1:  # noqa: S311
+            self._sweep_in_background()
+
+    # --- Looking and removing.
+
+    def peek(self, path: str) -> Entry | None:
+        """What is known of the entry under ``path``, in one request; None where there is none."""
+        try:
+            listed = self._run(self._guarded(self._now_live().reads, self._stat_steps(path)))
+        except FileNotFoundError:
+            return None
+        return to_entry(path, listed)
+
+    def _stat_steps(self, path: str) -> Steps[Listed]:
+        try:
+            return (yield partial(self._stat, self._name(path)))
+        except FileNotFoundError:
+            return (yield from self._absent(path))
+
+    def delete(self, path: str) -> bool:
+        """Remove the entry under ``path``; whether there was one."""
+        entry = self.peek(path) if self.listeners else None
+        gone = self._run(self._guarded(self._now_live().writes, self._delete_steps(path)))
+        if gone and entry is not None:
+            self._tell(entry, "invalidated")
+        return gone
+
+    def _delete_steps(self, path: str) -> Steps[bool]:
+        if (yield partial(self._remove, self._name(path), None)):
+            return True
+        try:
+            return (yield from self._absent(path))
+        except FileNotFoundError:
+            return False
+
+    def entries(self, function: str | None = None) -> Iterator[Entry]:
+        """What is stored, of the folder ``function`` or of all, streamed in pages. Only what has our mark."""
+        for entry, _, _ in self._listing(function):
+            yield entry
+
+    def clear(self, function: str | None = None) -> int:
+        """Remove every entry of the folder ``function``, or of all; how many there were. Only what has our mark."""
+        return self._remove_all((entry, listed, "cleared") for entry, listed, _ in self._listing(function))
+
+    def prune(self, max_age: float | None = None) -> int:
+        """Remove what is older than ``max_age`` seconds, then, over the limit, the oldest; how many entries went.
+
+        An entry that was written again after it was listed stays.
+        """
+        kept: list[tuple[Entry, Listed]] = []
+
+        def expired() -> Iterator[tuple[Entry, Listed, str]]:
+            for entry, listed, now in self._listing():
+                if max_age is not None and now - listed.created > max_age:
+                    yield entry, listed, "expired"
+                elif self.max_size is not None:
+                    kept.append((entry, listed))
+
+        def over_limit() -> Iterator[tuple[Entry, Listed, str]]:
+            held = sum(listed.size for _, listed in kept)
+            if self.max_size is None or held <= self.max_size:
+                return
+            for entry, listed in sorted(kept, key=lambda pair: pair[1].created):
+                if held <= self.max_size * SWEEP_TO:
+                    return
+                held -= listed.size
+                yield entry, listed, "limit"
+
+        return self._remove_all(expired()) + self._remove_all(over_limit())
+
+    def _listing(self, function: str | None = None) -> Iterator[tuple[Entry, Listed, float]]:
+        root = f"{self.prefix}/" if self.prefix else ""
+        under = root if function is None else f"{root}{function}/"
+        token: str | None = None
+        while True:
+            page = self._run(self._guarded(self._now_live().reads, self._page_steps(under, token)))
+            for listed in page.objects:
+                path = listed.name.removeprefix(root)
+                if MARK in listed.metadata and _PATH.fullmatch(path):
+                    yield to_entry(path, listed), listed, page.now
+            if (token := page.next) is None:
+                return
+
+    def _page_steps(self, under: str, token: str | None) -> Steps[Page]:
+        try:
+            return (yield partial(self._list, under, token))
+        except FileNotFoundError:
+            raise StorageError(self._no_bucket()) from None
+
+    def _remove_all(self, doomed: Iterable[tuple[Entry, Listed, str]]) -> int:
+        from concurrent.futures import ThreadPoolExecutor
+
+        def remove(victim: tuple[Entry, Listed, str]) -> bool:
+            entry, listed, reason = victim
+            steps = self._one_step(partial(self._remove, listed.name, listed.generation))
+            gone = self._run(self._guarded(self._now_live().writes, steps))
+            if gone:
+                self._tell(entry, reason)
+            return gone
+
+        victims, removed = iter(doomed), 0
+        # In batches: at interpreter exit a pool finishes what it was given.
+        with ThreadPoolExecutor(PARALLEL) as pool:
+            while batch := list(islice(victims, PARALLEL)):
+                removed += sum(pool.map(remove, batch))
+        return removed
+
+    def _one_step(self, request: Request) -> Steps[Any]:
+        return (yield request)
+
+    def _tell(self, entry: Entry, reason: str) -> None:
+        for listener in self.listeners:
+            listener(self, entry, reason)
+
+    def _sweep_in_background(self) -> None:
+        live = self._now_live()
+        if live.sweeping.acquire(blocking=False):
+            threading.Thread(target=self._sweep, args=(live,), name="perscache-sweep", daemon=True).start()
+
+    def _sweep(self, live: Live) -> None:
+        try:
+            self.prune()
+        except OSError as error:
+            log.warning("%s may grow beyond max_size, the sweep failed: %s", self.url, error)
+        except RuntimeError:
+            # The interpreter is on its way out and starts no more threads.
+            log.debug("%s: sweep given up", self.url, exc_info=True)
+        finally:
+            live.sweeping.release()
+
+    # --- What stands around each request.
+
+    def _name(self, path: str) -> str:
+        if not _PATH.fullmatch(path):
+            raise ConfigurationError(f"{path!r} is no storage path: write 'function/hash.extension'")
+        return f"{self.prefix}/{path}" if self.prefix else path
+
+    def _absent(self, path: str) -> Steps[NoReturn]:
+        # A missing bucket answers as a missing object does, and would be a miss for ever.
+        live = self._now_live()
+        if not live.bucket_seen:
+            if (yield self._has_bucket) is False:
+                raise StorageError(self._no_bucket())
+            live.bucket_seen = True
+        raise FileNotFoundError(f"{self.url}/{path} does not exist")
+
+    def _guarded(self, breaker: Breaker, steps: Steps[T]) -> Steps[T]:
+        breaker.admit()
+        try:
+            answer = yield from steps
+        except Refused as error:
+            breaker.trip(error)
+            raise
+        except StorageError as error:
+            live = self._now_live()
+            live.reads.trip(error)
+            live.writes.trip(error)
+            raise
+        except (FileNotFoundError, CacheExpired, DamagedEntry):
+            breaker.reset()
+            raise
+        breaker.reset()
+        return answer
+
+    def _run(self, steps: Steps[T]) -> T:
+        try:
+            request = next(steps)
+            while True:
+                try:
+                    answer = self._wait(request)
+                except BaseException as error:  # noqa: BLE001 - the steps decide
+                    request = steps.throw(error)
+                else:
+                    request = steps.send(answer)
+        except StopIteration as done:
+            return done.value  # type: ignore[no-any-return]
+
+    async def _arun(self, steps: Steps[T]) -> T:
+        try:
+            request = next(steps)
+            while True:
+                try:
+                    answer = await self._await(request)
+                except BaseException as error:  # noqa: BLE001 - the steps decide
+                    request = steps.throw(error)
+                else:
+                    request = steps.send(answer)
+        except StopIteration as done:
+            return done.value  # type: ignore[no-any-return]
+
+    # --- What lives in one process only.
+
+    def _now_live(self) -> Live:
+        live = self._live
+        if live is None or live.pid != os.getpid():
+            if live is not None:
+                # Never freed: closing what was inherited would end the parent's connections.
+                _INHERITED.append(live)
+            live = self._live = Live(self.cooldown)
+        return live
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Its settings: clients, breakers and listeners stay in their process."""
+        return {name: value for name, value in self.__dict__.items() if name not in ("_live", "listeners")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Settings in, nothing opened."""
+        self.__dict__.update(state, _live=None)
+
+    # --- The backend. Names are those of whole objects, prefix included. Each raises StorageError, or Refused.
+
+    @abstractmethod
+    def _get(self, name: str) -> Any:
+        """The `Found` under ``name``, in one request; FileNotFoundError where there is none."""
+
+    @abstractmethod
+    def _put(self, name: str, data: bytes, metadata: Mapping[str, str]) -> Any:
+        """Keep body and metadata, atomically, in one request; FileNotFoundError where there is no bucket."""
+
+    @abstractmethod
+    def _stat(self, name: str) -> Any:
+        """The `Listed` under ``name``; FileNotFoundError where there is none."""
+
+    @abstractmethod
+    def _list(self, prefix: str, token: str | None) -> Any:
+        """A `Page` of what starts with ``prefix``; FileNotFoundError where there is no bucket."""
+
+    @abstractmethod
+    def _remove(self, name: str, generation: str | None) -> Any:
+        """Remove ``name``, if it is still of ``generation``; whether it did."""
+
+    @abstractmethod
+    def _has_bucket(self) -> Any:
+        """Whether the bucket exists; None where the server would not tell."""
+
+    @abstractmethod
+    def _no_bucket(self) -> str:
+        """The message for a missing bucket: which, and what to do."""
+
+    def _wait(self, request: Request) -> Any:
+        """The answer to ``request``, within the timeout. Overridden where requests give coroutines."""
+        return request()
+
+    async def _await(self, request: Request) -> Any:
+        """`_wait` without holding up the event loop."""
+        import asyncio
+
+        return await asyncio.to_thread(self._wait, request)
+
+
+class Breaker:
+    """Keeps calls from a server in trouble: after each failure for ``cooldown`` seconds, but for one trial then."""
+
+    def __init__(self, cooldown: float) -> None:
+        """Closed: every call is let through."""
+        self._cooldown = cooldown
+        self._reason = ""
+        self._until = 0.0
+
+    def admit(self) -> None:
+        """Let a call through, or raise StorageError with the reason of the last failure."""
+        if not self._reason:
+            return
+        if (wait := self._until - time.monotonic()) > 0:
+            raise StorageError(f"{self._reason} (left alone for another {wait:.0f} s)")
+        # This call is the trial; the others go on failing until it is over.
+        self._until = time.monotonic() + self._cooldown
+
+    def trip(self, error: Exception) -> None:
+        """Remember a failure."""
+        self._reason = str(error)
+        self._until = time.monotonic() + self._cooldown
+
+    def reset(self) -> None:
+        """Forget it: the server answered."""
+        self._reason = ""
+
+
+class Live:
+    """What a storage holds in one process: never pickled, never used after a fork."""
+
+    def __init__(self, cooldown: float) -> None:
+        """Nothing known, nothing open."""
+        self.pid = os.getpid()
+        self.lock = threading.Lock()
+        self.sweeping = threading.Lock()
+        self.reads = Breaker(cooldown)
+        self.writes = Breaker(cooldown)
+        self.bucket_seen = False
+        self.client: Any = None
+        """The backend's."""
+
+
+_INHERITED: list[Live] = []
+
+
+# --- What an object says of its entry. Fields are short ASCII, under 2 KB together: the least that all stores take.
+
+MARK = "perscache"
+_ROOM = {"function": 256, "format": 64, "arguments": 640, "parts": 640}
+_READABLE = "".join(map(chr, range(0x21, 0x7F))).replace("%", "") + " "
+
+
+def to_metadata(entry: Entry, data: bytes) -> dict[str, str]:
+    """The custom metadata of the object that keeps ``data`` for ``entry``."""
+    parts = " ".join(f"{quote(name, safe='')}={quote(digest, safe='')}" for name, digest in entry.parts.items())
+    fields = {
+        MARK: "1",
+        "created": entry.created.isoformat(),
+        "expires": entry.expires.isoformat() if entry.expires else "",
+        "seconds": "" if entry.compute_time is None else f"{entry.compute_time:.6g}",
+        "function": _escaped(entry.function, _ROOM["function"]),
+        "format": _escaped(entry.format, _ROOM["format"]),
+        "arguments": _escaped(entry.arguments, _ROOM["arguments"]),
+        # A part of the parts would explain wrongly.
+        "parts": parts if len(parts) <= _ROOM["parts"] else "",
+        "digest": _digest(data),
+    }
+    return {name: text for name, text in fields.items() if text}
+
+
+def to_entry(path: str, listed: Listed) -> Entry:
+    """The entry of a listed object. When it was written is the server's word, not the metadata's."""
+    metadata = listed.metadata
+    parts = (part.partition("=") for part in metadata.get("parts", "").split())
+    return Entry(
+        path,
+        created=moment(listed.created),
+        size=listed.size,
+        expires=_time(metadata.get("expires")),
+        compute_time=_number(metadata.get("seconds")),
+        format=unquote(metadata.get("format", "")),
+        function=unquote(metadata.get("function", "")),
+        arguments=unquote(metadata.get("arguments", "")),
+        parts={unquote(name): unquote(digest) for name, _, digest in parts},
+    )
+
+
+def _escaped(text: str, room: int) -> str:
+    escaped = quote(text, safe=_READABLE, errors="replace")
+    while len(escaped) > room:
+        text = text[: max(0, len(text) - max(1, (len(escaped) - room) // 9))]
+        escaped = quote(text, safe=_READABLE, errors="replace")
+    return escaped.strip()
+
+
+def _digest(data: bytes) -> str:
+    return "xxh3:" + xxhash.xxh3_128_hexdigest(data)
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return float(text) if text else None
+    except ValueError:
+        return None
+
+
+def _time(text: str | None) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text) if text else None
+    except ValueError:
+        return None
+
+
+# --- Where a storage is.
+
+_NAME = r"(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._-]+"
+_PATH = re.compile(rf"(?:{_NAME}/)?{_NAME}")
+_TRAPS = {"#": "'#'", "?": "'?'", "\\": "a backslash", "//": "'//'", "..": "'..'", "*": "'*'"}
+
+
+def _split(location: str, schemes: Iterable[str]) -> tuple[str, str]:
+    for scheme in schemes:
+        location = location.removeprefix(f"{scheme}://")
+    bucket, _, prefix = location.removeprefix("/").partition("/")
+    if not bucket:
+        raise ConfigurationError(f"{location!r} names no bucket: write 'bucket/folder'")
+    found = [name for trap, name in _TRAPS.items() if trap in prefix]
+    if prefix.startswith("/"):
+        found.append("'//'")
+    if not prefix.isprintable():
+        found.append("a tab or another control character")
+    if prefix.endswith("/"):
+        found.append("a '/' at its end")
+    if found:
+        raise ConfigurationError(
+            f"the folder {prefix!r} in bucket {bucket!r} holds {' and '.join(found)}, "
+            "which one store or another cannot take: use letters, digits, '.', '_', '-' and single inner '/'"
+        )
+    return bucket, prefix
+
+
+def _nearest(name: str, storage: type[RemoteStorage]) -> str:
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, storage.url_options, 1)
+    return f": did you mean {near[0]!r}?" if near else f": it takes {', '.join(sorted(storage.url_options))}"

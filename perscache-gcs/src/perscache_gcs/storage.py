@@ -1,0 +1,308 @@
+"""Google Cloud Storage, on gcsfs: one request a hit, one a miss's look-up, one a store."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from perscache.errors import ConfigurationError, DamagedEntry, StorageError
+from perscache.storage.remote import Found, Listed, Page, Refused, RemoteStorage
+from perscache.units import Duration, Size
+
+from .client import Allowance, Client, connect
+
+if TYPE_CHECKING:
+    from google.auth.credentials import Credentials
+
+RESUMABLE = 50 * 1000 * 1000
+"""Bytes from which an upload goes in parts."""
+
+PART = 48 * 2**20
+"""Bytes of such a part: a multiple of 256 KiB, as the protocol asks."""
+
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
+_FIELDS = "name,size,timeCreated,generation,metadata"
+
+
+def _yes_or_project(text: str) -> bool | str:
+    return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}.get(text.lower(), text)
+
+
+class GoogleCloudStorage(RemoteStorage):
+    """Entries as plain objects in a bucket of Google Cloud Storage.
+
+        GoogleCloudStorage("/bucket/folder")
+        GoogleCloudStorage("bucket/folder", max_size="20GB", project="my-project")
+
+    The same as a URL: ``gs://bucket/folder?max_size=20GB&project=my-project``. Credentials come from where Google's
+    own tools keep them, or from ``token``. ``STORAGE_EMULATOR_HOST`` or an ``endpoint_url`` of plain http names an
+    emulator, which is asked anonymously.
+    """
+
+    schemes = ("gs", "gcs")
+
+    url_options: ClassVar[Mapping[str, Callable[[str], Any]]] = {
+        **RemoteStorage.url_options,
+        "token": str,
+        "project": str,
+        "requester_pays": _yes_or_project,
+        "endpoint_url": str,
+        "access": str,
+    }
+
+    def __init__(
+        self,
+        location: str,
+        max_size: Size | None = None,
+        *,
+        token: str | Mapping[str, Any] | Credentials | None = None,
+        project: str | None = None,
+        requester_pays: bool | str = False,
+        endpoint_url: str | None = None,
+        access: str = "full_control",
+        timeout: Duration = 5.0,
+        cooldown: Duration = 30.0,
+        sweep_every: int = 100,
+        session_kwargs: Mapping[str, Any] | None = None,
+    ) -> None:
+        """A storage at ``location``, ``"bucket/folder"``. Nothing is imported or asked before the first call.
+
+        ``token`` is what gcsfs takes: a key file, ``"google_default"``, ``"cloud"``, ``"anon"``, a dict, a
+        Credentials object; None looks in the usual places. ``project`` pays where ``requester_pays`` is true.
+        ``access`` is "read_only", "read_write" or "full_control". ``session_kwargs`` go to aiohttp's session
+        (``{"trust_env": True}`` for proxies). ``timeout`` bounds a call; a body may take a second more a megabyte.
+        For ``max_size``, ``cooldown`` and ``sweep_every`` see `RemoteStorage`.
+        """
+        self.endpoint_url = endpoint_url.rstrip("/") if endpoint_url else None
+        super().__init__(location, max_size, timeout=timeout, cooldown=cooldown, sweep_every=sweep_every)
+        if not _BUCKET.fullmatch(self.bucket):
+            raise ConfigurationError(
+                f"{self.bucket!r} is no bucket name of Google Cloud Storage: it takes 3 to 63 lower-case letters, "
+                "digits, '-', '_' and '.', for example GoogleCloudStorage('my-bucket/folder')"
+            )
+        if access not in ("read_only", "read_write", "full_control"):
+            raise ConfigurationError(f"access={access!r}: give 'read_only', 'read_write' or 'full_control'")
+        self.token = token
+        self.project = project
+        self.requester_pays = requester_pays
+        self.access = access
+        self.session_kwargs = dict(session_kwargs or {})
+
+    @property
+    def endpoint(self) -> str | None:
+        """The server that is asked in place of Google's, or None."""
+        emulator = os.environ.get("STORAGE_EMULATOR_HOST", "")
+        return self.endpoint_url or (emulator if emulator not in ("", "default") else None)
+
+    @property
+    def identity(self) -> str:
+        """Its URL, and its server where that is not Google's."""
+        return f"{self.url}@{self.endpoint}" if self.endpoint else self.url
+
+    # --- The backend: coroutines on the client's own loop.
+
+    async def _get(self, name: str) -> Found:
+        client = self._client()
+        headers, body = await self._call("GET", client.media_url(self.bucket, name))
+        if "crc32c" in (sent := _hashes(headers)) and sent["crc32c"] != _crc32c(body):
+            raise DamagedEntry(f"gs://{self.bucket}/{name} arrived with other bytes than the server keeps")
+        metadata = {key[len(_META) :].lower(): text for key, text in headers.items() if key.lower().startswith(_META)}
+        return Found(body, _created(headers), _now(headers), metadata)
+
+    async def _put(self, name: str, data: bytes, metadata: Mapping[str, str]) -> None:
+        import mimetypes
+
+        resource = {
+            "name": name,
+            "contentType": mimetypes.guess_type(name)[0] or "application/octet-stream",
+            "crc32c": _crc32c(data),
+            "metadata": metadata,
+        }
+        Allowance.now().extend(len(data))
+        target = f"{self._client().upload_base}b/{self.bucket}/o"
+        if len(data) < RESUMABLE:
+            await self._put_whole(target, resource, data)
+        else:
+            await self._put_in_parts(target, resource, data)
+
+    async def _put_whole(self, target: str, resource: Mapping[str, Any], data: bytes) -> None:
+        import json
+        import uuid
+
+        # gcsfs's own boundary is fixed, and cuts off a value that holds it.
+        boundary = f"perscache-{uuid.uuid4().hex}"
+        body = b"".join((
+            f"--{boundary}\r\nContent-Type: application/json; charset=UTF-8\r\n\r\n{json.dumps(resource)}\r\n"
+            f"--{boundary}\r\nContent-Type: {resource['contentType']}\r\n\r\n".encode(),
+            data,
+            f"\r\n--{boundary}--\r\n".encode(),
+        ))  # fmt: skip
+        headers = {"Content-Type": f'multipart/related; boundary="{boundary}"'}
+        await self._call("POST", target, uploadType="multipart", headers=headers, data=body)
+
+    async def _put_in_parts(self, target: str, resource: Mapping[str, Any], data: bytes) -> None:
+        headers, _ = await self._call("POST", target, uploadType="resumable", json=resource)
+        whole = memoryview(data)
+        start = 0
+        while start < len(whole):
+            part = whole[start : start + PART]
+            span = {"Content-Range": f"bytes {start}-{start + len(part) - 1}/{len(whole)}"}
+            answer, _ = await self._call("PUT", headers["Location"], headers=span, data=part)
+            # The server says how far it got, on all parts but the last.
+            start = int(answer["Range"].rpartition("-")[2]) + 1 if "Range" in answer else start + len(part)
+
+    async def _stat(self, name: str) -> Listed:
+        import json
+
+        _, body = await self._call("GET", "b/{}/o/{}", self.bucket, name, fields=_FIELDS)
+        return _listed(json.loads(body))
+
+    async def _list(self, prefix: str, token: str | None) -> Page:
+        import json
+
+        fields = f"items({_FIELDS}),nextPageToken"
+        headers, body = await self._call("GET", "b/{}/o", self.bucket, prefix=prefix, pageToken=token, fields=fields)
+        found = json.loads(body)
+        return Page([_listed(item) for item in found.get("items", ())], found.get("nextPageToken"), _now(headers))
+
+    async def _remove(self, name: str, generation: str | None) -> bool:
+        try:
+            await self._call("DELETE", "b/{}/o/{}", self.bucket, name, ifGenerationMatch=generation)
+        except (FileNotFoundError, FileExistsError):
+            # gcsfs's name for a generation that is not the one we listed.
+            return False
+        return True
+
+    async def _has_bucket(self) -> bool | None:
+        # Who may read objects may mostly list them, but not look at the bucket.
+        try:
+            await self._call("GET", "b/{}/o", self.bucket, maxResults=1, fields="kind")
+        except FileNotFoundError:
+            return False
+        except Refused:
+            return None
+        return True
+
+    def _no_bucket(self) -> str:
+        return (
+            f"the bucket {self.bucket!r} does not exist (storage {self.url}): correct its name, "
+            f"or create it: gcloud storage buckets create gs://{self.bucket}"
+        )
+
+    # --- The way there.
+
+    async def _call(self, method: str, path: str, *args: str, **kwargs: Any) -> tuple[Mapping[str, str], bytes]:
+        try:
+            return await self._client().call(method, path, *args, **kwargs)
+        except (FileNotFoundError, FileExistsError):
+            raise
+        except Exception as error:
+            raise self._explained(error) from error
+
+    def _client(self) -> Client:
+        live = self._now_live()
+        with live.lock:
+            started: Future[Client] | None = live.client
+            if started is None or (started.done() and started.exception()):
+                started = live.client = connect(self)
+        return self._settled(started)
+
+    def _settled(self, started: Future[Client]) -> Client:
+        try:
+            return started.result(self.timeout)
+        except TimeoutError as error:
+            raise StorageError(f"{self.url}: no Google credentials within {self.timeout:g} s") from error
+        except Exception as error:
+            raise self._explained(error) from error
+
+    def _wait(self, request: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+        return self._client().wait(request, self.timeout, self._late)
+
+    async def _await(self, request: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+        import asyncio
+
+        live = self._now_live()
+        ready = live.client is not None and live.client.done()
+        client = self._client() if ready else await asyncio.to_thread(self._client)
+        return await client.wait_async(request, self.timeout, self._late)
+
+    def _late(self, last: str) -> StorageError:
+        return StorageError(f"{self.url} did not answer within {self.timeout:g} s{last and f' (last: {last})'}")
+
+    def _explained(self, error: Exception) -> StorageError:
+        from google.auth.exceptions import GoogleAuthError
+
+        said = " ".join(str(error).split())
+        code = getattr(error, "code", None)
+        if isinstance(error, ValueError) and "requester" in said:
+            return Refused(
+                f"the bucket {self.bucket!r} is requester pays: name who pays, "
+                "GoogleCloudStorage(…, requester_pays='my-project') or gs://…?requester_pays=my-project"
+            )
+        if isinstance(error, GoogleAuthError) or code == 401:
+            return Refused(
+                f"{self.url} takes no credentials that were found ({said}): run "
+                "`gcloud auth application-default login`, set GOOGLE_APPLICATION_CREDENTIALS, or give token="
+            )
+        if said.startswith("Forbidden") or code == 403:
+            return Refused(
+                f"{self.url} refuses these credentials ({said}): grant them the role Storage Object User on the "
+                "bucket (read-only use: Storage Object Viewer), or give another token="
+            )
+        if isinstance(error, ValueError) or (isinstance(code, int) and 400 <= code < 500 and code not in (408, 429)):
+            return Refused(f"{self.url} refused a request: {said}")
+        return StorageError(f"{self.url} failed: {said or type(error).__name__}")
+
+
+_META = "x-goog-meta-"
+
+_EARLIEST, _LATEST = 1e9, 1e10
+"""Between 2001 and 2286 a generation is a time; some emulators count from 1."""
+
+
+def _hashes(headers: Mapping[str, str]) -> dict[str, str]:
+    every = headers.getall("X-Goog-Hash", ()) if hasattr(headers, "getall") else [headers.get("X-Goog-Hash", "")]
+    pairs = (item.strip().partition("=") for line in every for item in line.split(","))
+    return {name: digest for name, _, digest in pairs}
+
+
+def _crc32c(data: bytes) -> str:
+    from base64 import b64encode
+
+    import google_crc32c
+
+    return b64encode(google_crc32c.Checksum(data).digest()).decode()
+
+
+def _created(headers: Mapping[str, str]) -> float:
+    # A generation is the microsecond in which the body was written; Last-Modified also moves with the metadata.
+    generation = headers.get("X-Goog-Generation", "")
+    if generation.isdecimal() and _EARLIEST < (created := int(generation) / 1e6) < _LATEST:
+        return created
+    return _parsed(headers.get("Last-Modified")) or time.time()
+
+
+def _now(headers: Mapping[str, str]) -> float:
+    # Date is cut to the second: where our clock agrees with it, ours is the finer one.
+    ours, theirs = time.time(), _parsed(headers.get("Date"))
+    return ours if theirs is None or 0 <= ours - theirs < 1 else theirs
+
+
+def _parsed(date: str | None) -> float | None:
+    from email.utils import parsedate_to_datetime
+
+    try:
+        return parsedate_to_datetime(date).timestamp() if date else None
+    except ValueError:
+        return None
+
+
+def _listed(item: Mapping[str, Any]) -> Listed:
+    from datetime import datetime
+
+    created = datetime.fromisoformat(item["timeCreated"]).timestamp()
+    return Listed(item["name"], int(item["size"]), created, str(item["generation"]), item.get("metadata", {}))
