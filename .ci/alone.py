@@ -45,12 +45,17 @@ def build_wheels(names: set[str], folder: Path) -> dict[str, Path]:
 
 def is_complete(wheel: Path) -> bool:
     """Whether the wheel carries the licence and the marker of typed packages, and nothing but package and metadata."""
-    files = zipfile.ZipFile(wheel).namelist()
-    missing = [name for name in ("py.typed", "LICENSE") if not any(file.endswith(f"/{name}") for file in files)]
-    strays = [file for file in files if not file.startswith("perscache")]
-    if missing or strays:
-        print(f"{wheel.name}: missing {missing}, not its own {strays}")
-    return not missing and not strays
+    with zipfile.ZipFile(wheel) as archive:
+        files = archive.namelist()
+        licences = [archive.read(file) for file in files if file.endswith("/LICENSE")]
+    complaints = [f"holds {file}" for file in files if not file.startswith("perscache")]
+    if licences != [(ROOT / "LICENSE").read_bytes()]:
+        complaints.append("lacks a copy of the root's LICENSE")
+    if not any(file.endswith("/py.typed") for file in files):
+        complaints.append("lacks py.typed")
+    for complaint in complaints:
+        print(f"{wheel.name} {complaint}")
+    return not complaints
 
 
 def passes_alone(name: str, wheels: dict[str, Path], home: Path) -> bool:
