@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from perscache.plugins.specs import hookimpl
-from perscache.storage.base import Storage
+from perscache.plugins import Storage, hookimpl
 
 from .storage import GoogleCloudStorage
 

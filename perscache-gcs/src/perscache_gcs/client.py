@@ -3,94 +3,103 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
+import io
 import logging
+import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future, wait
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 if TYPE_CHECKING:
-    from gcsfs.core import GCSFileSystem
+    import aiohttp
 
     from .storage import GoogleCloudStorage
 
-SLOWEST = 1_000_000
+FileSystem: TypeAlias = Any
+"""A gcsfs.core.GCSFileSystem, which has no types."""
+
+SLOWEST: Final = 1_000_000
 """Bytes a second: a body that is slower than this counts as stalled."""
+
+_AT_EXIT: Final = 0.5
+"""Seconds that closing connections may take when the interpreter ends."""
 
 
 class Allowance:
     """How long one call may still take, and what happened in it last."""
 
-    _current: ContextVar[Allowance] = ContextVar("perscache_gcs_allowance")
-
     def __init__(self, timeout: float) -> None:
-        """``timeout`` seconds from now on."""
         self._end = time.monotonic() + timeout
         self.last = ""
 
-    @classmethod
-    def now(cls) -> Allowance:
-        """That of the call in which this runs."""
-        return cls._current.get()
+    @staticmethod
+    def current() -> Allowance | None:
+        """That of the call in which this runs, if it is one of ours."""
+        return _allowance.get()
 
     def enter(self) -> None:
         """Make it that of the running call."""
-        self._current.set(self)
+        _allowance.set(self)
 
     def extend(self, size: int) -> None:
-        """Grant the time that a body of ``size`` bytes takes."""
+        """Grant the time that a body of ``size`` bytes may take."""
         self._end += size / SLOWEST
 
     @property
     def left(self) -> float:
-        """Seconds, 0 when it is used up."""
+        """Seconds; 0 when it is used up."""
         return max(0.0, self._end - time.monotonic())
 
 
-class Client:
-    """A gcsfs file system and its loop."""
+_allowance: ContextVar[Allowance | None] = ContextVar("perscache_gcs_allowance", default=None)
 
-    def __init__(self, fs: GCSFileSystem) -> None:
-        """Around ``fs``, which runs its requests on fsspec's own thread."""
-        self.fs = fs
-        self.upload_base = fs.base.removesuffix("storage/v1/") + "upload/storage/v1/"
+
+class Client:
+    """A gcsfs file system, which runs its requests on the event loop of fsspec's own thread."""
+
+    def __init__(self, fs: FileSystem, session: aiohttp.ClientSession) -> None:
+        self._fs = fs
+        self._session = session
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self.upload_base = f"{fs.base.removesuffix('storage/v1/')}upload/storage/v1/"
+        _open.add(self)
+        weakref.finalize(self, _close, fs, session, self._tasks).atexit = False
+        _prepare_process()
 
     def media_url(self, bucket: str, name: str) -> str:
         """Where the body of an object is read, its headers with it."""
-        return str(self.fs.url(f"{bucket}/{name}"))
+        return str(self._fs.url(f"{bucket}/{name}"))
 
     async def call(self, method: str, path: str, *args: str, **kwargs: Any) -> tuple[Mapping[str, str], bytes]:
-        """Headers and body of one request, tried again while the call's allowance lasts."""
-        answer: tuple[Mapping[str, str], bytes] = await self.fs._call(method, path, *args, **kwargs)  # noqa: SLF001
+        """Headers and body of one request, tried again by gcsfs for as long as the call's allowance lasts."""
+        if "data" in kwargs:
+            kwargs["data"] = _Body(kwargs["data"])
+        answer: tuple[Mapping[str, str], bytes] = await self._fs._call(method, path, *args, **kwargs)
         return answer
 
-    def wait(
-        self, request: Callable[[], Coroutine[Any, Any, Any]], timeout: float, late: Callable[[str], Exception]
-    ) -> Any:
-        """The answer to ``request``, in the calling thread."""
-        allowance = Allowance(timeout)
+    def run(self, request: Callable[[], Coroutine[Any, Any, Any]], allowance: Allowance) -> Any:
+        """The answer to ``request``, awaited by the calling thread; TimeoutError when the allowance is used up."""
         future = self._submit(request, allowance)
         try:
             while not wait((future,), allowance.left).done:
                 if not allowance.left:
-                    raise late(allowance.last)
+                    raise TimeoutError
             return future.result()
         finally:
             future.cancel()
 
-    async def wait_async(
-        self, request: Callable[[], Coroutine[Any, Any, Any]], timeout: float, late: Callable[[str], Exception]
-    ) -> Any:
-        """The answer to ``request``, on any event loop. Cancelling it cancels the request."""
-        allowance = Allowance(timeout)
-        future = self._submit(request, allowance)
-        waiter = asyncio.wrap_future(future)
+    async def arun(self, request: Callable[[], Coroutine[Any, Any, Any]], allowance: Allowance) -> Any:
+        """The answer to ``request``, awaited by a task of any event loop; cancelling that cancels the request."""
+        waiter = asyncio.wrap_future(self._submit(request, allowance))
         try:
             while not (await asyncio.wait((waiter,), timeout=allowance.left))[0]:
                 if not allowance.left:
-                    raise late(allowance.last)
+                    raise TimeoutError
             return waiter.result()
         finally:
             waiter.cancel()
@@ -98,27 +107,35 @@ class Client:
     def _submit(self, request: Callable[[], Coroutine[Any, Any, Any]], allowance: Allowance) -> Future[Any]:
         async def bounded() -> Any:
             allowance.enter()
+            if (task := asyncio.current_task()) is not None:
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
             try:
                 return await request()
             except Exception:
                 if future.cancelled():
-                    # Nobody waits any more, and asyncio would print what nobody fetched.
+                    # Nobody waits any more, and asyncio would print what nobody fetches.
                     return None
                 raise
 
-        future: Future[Any] = asyncio.run_coroutine_threadsafe(bounded(), self.fs.loop)
+        future: Future[Any] = asyncio.run_coroutine_threadsafe(bounded(), self._fs.loop)
         return future
 
 
 def connect(storage: GoogleCloudStorage) -> Future[Client]:
     """A client for ``storage``, being made: finding credentials may ask the network, in a thread of its own."""
-    import gcsfs.core  # noqa: F401 - a second of importing that is not to count as waiting for a server
+    from importlib import import_module
+
+    # A second of importing, which is not to count as waiting for a server.
+    import_module("gcsfs.core")
 
     made: Future[Client] = Future()
 
     def make() -> None:
         try:
-            made.set_result(Client(_file_system(storage)))
+            fs = _file_system(storage)
+            session = asyncio.run_coroutine_threadsafe(fs._set_session(), fs.loop).result()
+            made.set_result(Client(fs, session))
         except BaseException as error:  # noqa: BLE001 - whoever waits gets it
             made.set_exception(error)
 
@@ -126,42 +143,43 @@ def connect(storage: GoogleCloudStorage) -> Future[Client]:
     return made
 
 
-def _file_system(storage: GoogleCloudStorage) -> GCSFileSystem:
+def _file_system(storage: GoogleCloudStorage) -> FileSystem:
     import aiohttp
 
     # Not gcsfs.GCSFileSystem: that one probes over gRPC first, a minute where gRPC is blocked.
     from gcsfs.core import GCSFileSystem
 
-    _quieten()
+    file_system: Callable[..., FileSystem] = GCSFileSystem
     emulated = storage.endpoint is not None and not storage.endpoint.startswith("https://")
-    traces = [*storage.session_kwargs.get("trace_configs", ()), _trace()]
     pays = storage.requester_pays
-    return GCSFileSystem(
-        token="anon" if storage.token is None and emulated else storage.token,  # noqa: S106 - a word, no secret
+    return file_system(
+        token="anon" if storage.token is None and emulated else storage.token,
         access=storage.access,
         # Not project=: one that differs from the credentials' own makes gcsfs fall back to anonymous.
         requester_pays=(storage.project or True) if pays is True else pays,
         endpoint_url=storage.endpoint_url,
-        requests_timeout=aiohttp.ClientTimeout(
-            total=None, sock_connect=storage.timeout, sock_read=storage.timeout
-        ),
-        session_kwargs={**storage.session_kwargs, "trace_configs": traces},
+        requests_timeout=aiohttp.ClientTimeout(total=None, sock_connect=storage.timeout, sock_read=storage.timeout),
+        session_kwargs={
+            **storage.session_kwargs,
+            "trace_configs": [*storage.session_kwargs.get("trace_configs", ()), _trace()],
+        },
         use_listings_cache=False,
         skip_instance_cache=True,
     )
 
 
-def _trace() -> Any:
+def _trace() -> aiohttp.TraceConfig:
     import aiohttp
 
     async def answered(_session: Any, _context: Any, params: aiohttp.TraceRequestEndParams) -> None:
-        allowance = Allowance.now()
-        allowance.last = f"HTTP {params.response.status}"
-        if params.response.status < 300:  # noqa: PLR2004
-            allowance.extend(params.response.content_length or 0)
+        if allowance := Allowance.current():
+            allowance.last = f"HTTP {params.response.status}"
+            if params.response.ok:
+                allowance.extend(params.response.content_length or 0)
 
     async def failed(_session: Any, _context: Any, params: aiohttp.TraceRequestExceptionParams) -> None:
-        Allowance.now().last = str(params.exception) or type(params.exception).__name__
+        if allowance := Allowance.current():
+            allowance.last = str(params.exception) or type(params.exception).__name__
 
     trace = aiohttp.TraceConfig()
     trace.on_request_end.append(answered)
@@ -169,15 +187,63 @@ def _trace() -> Any:
     return trace
 
 
+class _Body(io.BytesIO):
+    """A body that a second attempt can send again: aiohttp closes what it has sent. Raw bytes it sends in one go."""
+
+    def close(self) -> None:
+        self.seek(0)
+
+
 class _Quiet(logging.Filter):
-    """Drops gcsfs's tracebacks of failures in our calls: they are raised, and told once, by perscache."""
+    """Drops gcsfs's tracebacks of failures in our calls: those are raised, and told once, by perscache."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return record.levelno < logging.ERROR or Allowance._current.get(None) is None  # noqa: SLF001
+        return record.levelno < logging.ERROR or Allowance.current() is None
 
 
-_quiet = _Quiet()
+# --- The ends of clients.
+
+_open: Final[weakref.WeakSet[Client]] = weakref.WeakSet()
+_prepared = False
 
 
-def _quieten() -> None:
-    logging.getLogger("gcsfs").addFilter(_quiet)
+def _prepare_process() -> None:
+    global _prepared
+    if not _prepared:
+        _prepared = True
+        logging.getLogger("gcsfs").addFilter(_Quiet())
+        # gcsfs closes its sessions by weakref.finalize, from the wrong thread. What is registered later runs earlier.
+        atexit.register(_close_all)
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=_disown_all)
+
+
+def _close(fs: FileSystem, session: aiohttp.ClientSession, tasks: set[asyncio.Task[Any]]) -> Future[None] | None:
+    if session.closed or not fs.loop.is_running():
+        return None
+
+    async def close() -> None:
+        under_way = list(tasks)
+        for task in under_way:
+            task.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
+        await session.close()
+
+    return asyncio.run_coroutine_threadsafe(close(), fs.loop)
+
+
+def _close_all() -> None:
+    closing = [_close(client._fs, client._session, client._tasks) for client in list(_open)]
+    wait([future for future in closing if future is not None], _AT_EXIT)
+
+
+def _disown_all() -> None:
+    import ctypes
+
+    # After a fork the connections are the parent's: closing or freeing them here would end its TLS sessions.
+    for client in list(_open):
+        session = client._session
+        if session.connector is not None:
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(session.connector))
+        session.detach()
+        _open.discard(client)

@@ -106,8 +106,9 @@ class GoogleCloudStorage(RemoteStorage):
     # --- The backend: coroutines on the client's own loop.
 
     async def _get(self, name: str) -> Found:
-        client = self._client()
-        headers, body = await self._call("GET", client.media_url(self.bucket, name))
+        headers, body = await self._call("GET", self._client().media_url(self.bucket, name))
+        if "X-Goog-Generation" not in headers:
+            raise StorageError(self._stranger())
         if "crc32c" in (sent := _hashes(headers)) and sent["crc32c"] != _crc32c(body):
             raise DamagedEntry(f"gs://{self.bucket}/{name} arrived with other bytes than the server keeps")
         metadata = {key[len(_META) :].lower(): text for key, text in headers.items() if key.lower().startswith(_META)}
@@ -122,7 +123,8 @@ class GoogleCloudStorage(RemoteStorage):
             "crc32c": _crc32c(data),
             "metadata": metadata,
         }
-        Allowance.now().extend(len(data))
+        if allowance := Allowance.current():
+            allowance.extend(len(data))
         target = f"{self._client().upload_base}b/{self.bucket}/o"
         if len(data) < RESUMABLE:
             await self._put_whole(target, resource, data)
@@ -156,17 +158,12 @@ class GoogleCloudStorage(RemoteStorage):
             start = int(answer["Range"].rpartition("-")[2]) + 1 if "Range" in answer else start + len(part)
 
     async def _stat(self, name: str) -> Listed:
-        import json
-
-        _, body = await self._call("GET", "b/{}/o/{}", self.bucket, name, fields=_FIELDS)
-        return _listed(json.loads(body))
+        _, item = await self._ask("b/{}/o/{}", self.bucket, name, fields=_FIELDS)
+        return _listed(item)
 
     async def _list(self, prefix: str, token: str | None) -> Page:
-        import json
-
         fields = f"items({_FIELDS}),nextPageToken"
-        headers, body = await self._call("GET", "b/{}/o", self.bucket, prefix=prefix, pageToken=token, fields=fields)
-        found = json.loads(body)
+        headers, found = await self._ask("b/{}/o", self.bucket, prefix=prefix, pageToken=token, fields=fields)
         return Page([_listed(item) for item in found.get("items", ())], found.get("nextPageToken"), _now(headers))
 
     async def _remove(self, name: str, generation: str | None) -> bool:
@@ -180,7 +177,7 @@ class GoogleCloudStorage(RemoteStorage):
     async def _has_bucket(self) -> bool | None:
         # Who may read objects may mostly list them, but not look at the bucket.
         try:
-            await self._call("GET", "b/{}/o", self.bucket, maxResults=1, fields="kind")
+            await self._ask("b/{}/o", self.bucket, maxResults=1, fields="kind")
         except FileNotFoundError:
             return False
         except Refused:
@@ -203,35 +200,52 @@ class GoogleCloudStorage(RemoteStorage):
         except Exception as error:
             raise self._explained(error) from error
 
+    async def _ask(self, path: str, *args: str, **kwargs: Any) -> tuple[Mapping[str, str], dict[str, Any]]:
+        import json
+
+        headers, body = await self._call("GET", path, *args, **kwargs)
+        try:
+            return headers, json.loads(body)
+        except ValueError as error:
+            raise StorageError(self._stranger()) from error
+
+    def _stranger(self) -> str:
+        return f"{self.url}: what answered is not Google Cloud Storage: look at endpoint_url= and at proxies"
+
     def _client(self) -> Client:
         live = self._now_live()
         with live.lock:
-            started: Future[Client] | None = live.client
-            if started is None or (started.done() and started.exception()):
-                started = live.client = connect(self)
-        return self._settled(started)
-
-    def _settled(self, started: Future[Client]) -> Client:
+            making: Future[Client] | None = live.client
+            if making is None or (making.done() and making.exception()):
+                making = live.client = connect(self)
         try:
-            return started.result(self.timeout)
+            return making.result(self.timeout)
         except TimeoutError as error:
             raise StorageError(f"{self.url}: no Google credentials within {self.timeout:g} s") from error
         except Exception as error:
             raise self._explained(error) from error
 
     def _wait(self, request: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-        return self._client().wait(request, self.timeout, self._late)
+        client, allowance = self._client(), Allowance(self.timeout)
+        try:
+            return client.run(request, allowance)
+        except TimeoutError as error:
+            raise self._late(allowance) from error
 
     async def _await(self, request: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
         import asyncio
 
-        live = self._now_live()
-        ready = live.client is not None and live.client.done()
-        client = self._client() if ready else await asyncio.to_thread(self._client)
-        return await client.wait_async(request, self.timeout, self._late)
+        making = self._now_live().client
+        client = self._client() if making is not None and making.done() else await asyncio.to_thread(self._client)
+        allowance = Allowance(self.timeout)
+        try:
+            return await client.arun(request, allowance)
+        except TimeoutError as error:
+            raise self._late(allowance) from error
 
-    def _late(self, last: str) -> StorageError:
-        return StorageError(f"{self.url} did not answer within {self.timeout:g} s{last and f' (last: {last})'}")
+    def _late(self, allowance: Allowance) -> StorageError:
+        last = f" (last: {allowance.last})" if allowance.last else ""
+        return StorageError(f"{self.url} did not answer within {self.timeout:g} s{last}")
 
     def _explained(self, error: Exception) -> StorageError:
         from google.auth.exceptions import GoogleAuthError
@@ -265,8 +279,9 @@ _EARLIEST, _LATEST = 1e9, 1e10
 
 
 def _hashes(headers: Mapping[str, str]) -> dict[str, str]:
-    every = headers.getall("X-Goog-Hash", ()) if hasattr(headers, "getall") else [headers.get("X-Goog-Hash", "")]
-    pairs = (item.strip().partition("=") for line in every for item in line.split(","))
+    # One line with commas from emulators, one line each from Google.
+    lines = (text for name, text in headers.items() if name.lower() == "x-goog-hash")
+    pairs = (item.strip().partition("=") for line in lines for item in line.split(","))
     return {name: digest for name, _, digest in pairs}
 
 
@@ -275,7 +290,7 @@ def _crc32c(data: bytes) -> str:
 
     import google_crc32c
 
-    return b64encode(google_crc32c.Checksum(data).digest()).decode()
+    return b64encode(google_crc32c.value(data).to_bytes(4)).decode()
 
 
 def _created(headers: Mapping[str, str]) -> float:

@@ -221,9 +221,10 @@ class RemoteStorage(Storage):
 
     def _stat_steps(self, path: str) -> Steps[Listed]:
         try:
-            return (yield partial(self._stat, self._name(path)))
+            listed: Listed = yield partial(self._stat, self._name(path))
         except FileNotFoundError:
             return (yield from self._absent(path))
+        return listed
 
     def delete(self, path: str) -> bool:
         """Remove the entry under ``path``; whether there was one."""
@@ -291,18 +292,17 @@ class RemoteStorage(Storage):
 
     def _page_steps(self, under: str, token: str | None) -> Steps[Page]:
         try:
-            return (yield partial(self._list, under, token))
+            page: Page = yield partial(self._list, under, token)
         except FileNotFoundError:
             raise StorageError(self._no_bucket()) from None
+        return page
 
     def _remove_all(self, doomed: Iterable[tuple[Entry, Listed, str]]) -> int:
         from concurrent.futures import ThreadPoolExecutor
 
         def remove(victim: tuple[Entry, Listed, str]) -> bool:
             entry, listed, reason = victim
-            steps = self._one_step(partial(self._remove, listed.name, listed.generation))
-            gone = self._run(self._guarded(self._now_live().writes, steps))
-            if gone:
+            if gone := self._run(self._guarded(self._now_live().writes, self._remove_steps(listed))):
                 self._tell(entry, reason)
             return gone
 
@@ -313,8 +313,9 @@ class RemoteStorage(Storage):
                 removed += sum(pool.map(remove, batch))
         return removed
 
-    def _one_step(self, request: Request) -> Steps[Any]:
-        return (yield request)
+    def _remove_steps(self, listed: Listed) -> Steps[bool]:
+        gone: bool = yield partial(self._remove, listed.name, listed.generation)
+        return gone
 
     def _tell(self, entry: Entry, reason: str) -> None:
         for listener in self.listeners:
@@ -413,7 +414,7 @@ class RemoteStorage(Storage):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Settings in, nothing opened."""
-        self.__dict__.update(state, _live=None)
+        vars(self).update(state, _live=None)
 
     # --- The backend. Names are those of whole objects, prefix included. Each raises StorageError, or Refused.
 

@@ -1,10 +1,10 @@
 """Servers of Google Cloud Storage on this machine, as pytest fixtures: one real emulator, one strict fake.
 
-    from perscache_gcs.testing import gcs, gcs_bucket
+from perscache_gcs.testing import gcs, gcs_bucket
 
-    def test_a_result_survives(gcs_bucket, monkeypatch):
-        monkeypatch.setenv("STORAGE_EMULATOR_HOST", gcs_bucket.endpoint)
-        ...
+def test_a_result_survives(gcs_bucket, monkeypatch):
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", gcs_bucket.endpoint)
+    ...
 """
 
 from __future__ import annotations

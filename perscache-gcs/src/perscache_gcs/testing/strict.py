@@ -112,7 +112,7 @@ class _Server(ThreadingHTTPServer):
         """A client that went away is no trouble here."""
 
 
-class _Refusal(Exception):  # noqa: N818 - an answer, not an error
+class _Refusal(Exception):
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status
@@ -128,9 +128,9 @@ _BUCKET = re.compile(r"/storage/v1/b/([^/]+)")
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    server: _Server
+    server: _Server  # pyright: ignore[reportIncompatibleVariableOverride]
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name is the library's
+    def log_message(self, format: str, *args: Any) -> None:
         """Silent."""
 
     def _answer(self) -> None:
@@ -204,7 +204,7 @@ class _Handler(BaseHTTPRequestHandler):
                 return act(bucket, name[0] if name else "", query, body)
         raise _Refusal(404, "Not Found")
 
-    def _media(self, bucket: str, name: str, query: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:  # noqa: ARG002
+    def _media(self, bucket: str, name: str, query: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
         kept = self._find(bucket, name, query)
         headers = {
             "Content-Type": kept.content_type,
@@ -227,7 +227,7 @@ class _Handler(BaseHTTPRequestHandler):
             kept.metageneration += 1
         return self._json(_resource(bucket, name, kept))
 
-    def _list(self, bucket: str, _: str, query: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:  # noqa: ARG002
+    def _list(self, bucket: str, _: str, query: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
         fake = self.server.fake
         after = query.get("pageToken", "")
         names = sorted(n for n in fake.buckets[bucket] if n.startswith(query.get("prefix", "")) and n > after)
@@ -335,4 +335,4 @@ def _resource(bucket: str, name: str, kept: Object) -> dict[str, Any]:
 
 
 def _crc32c(data: bytes) -> str:
-    return base64.b64encode(google_crc32c.Checksum(data).digest()).decode()
+    return base64.b64encode(google_crc32c.value(data).to_bytes(4)).decode()
