@@ -9,7 +9,8 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from math import inf
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, Protocol, TypeAlias, TypeVar, overload
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, TypeAlias, TypeVar, overload
 
 from . import config, modes
 from .cached import cached, require_function
@@ -27,7 +28,7 @@ from .units import Duration, Size, seconds, size_in_bytes
 
 if TYPE_CHECKING:
     from .signature import Signer
-    from .typing import CachedFunction
+    from .typing import CachedFunction, Decorator
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -55,33 +56,6 @@ _DEFAULTS: Final[Mapping[str, Any]] = {
 _EXTENSION: Final = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*", re.ASCII)
 
 
-class Decorator(Protocol):
-    """What ``@cache(...)`` decorates with."""
-
-    @overload
-    def __call__(self, function: classmethod[S, P, R], /) -> classmethod[S, P, R]: ...
-    @overload
-    def __call__(self, function: staticmethod[P, R], /) -> staticmethod[P, R]: ...
-    @overload
-    def __call__(
-        self, function: Callable[P, Coroutine[Any, Any, T]], /
-    ) -> CachedFunction[P, Coroutine[Any, Any, T], T]: ...
-    @overload
-    def __call__(
-        self, function: Callable[P, Generator[T, Any, Any]], /
-    ) -> CachedFunction[P, Generator[T, Any, Any], list[T]]: ...
-    @overload
-    def __call__(
-        self, function: Callable[P, AsyncGenerator[T, Any]], /
-    ) -> CachedFunction[P, AsyncGenerator[T, Any], list[T]]: ...
-    @overload
-    def __call__(self, function: Callable[P, Iterator[T]], /) -> CachedFunction[P, Iterator[T], list[T]]: ...
-    @overload
-    def __call__(self, function: Callable[P, AsyncIterator[T]], /) -> CachedFunction[P, AsyncIterator[T], list[T]]: ...
-    @overload
-    def __call__(self, function: Callable[P, R], /) -> CachedFunction[P, R, R]: ...
-
-
 class Cache:
     """A decorator that keeps what functions return.
 
@@ -91,14 +65,14 @@ class Cache:
         def prices(day): ...
 
     What is not given comes from the environment (``PERSCACHE_STORAGE``, ``PERSCACHE_SERIALIZER``, ``PERSCACHE_TTL``,
-    ``PERSCACHE_MAX_SIZE``), then from ``perscache.toml`` or ``[tool.perscache]`` in the nearest ``pyproject.toml``, then from
-    the defaults. ``PERSCACHE_MODE`` is stronger than code.
+    ``PERSCACHE_MAX_SIZE``), then from ``perscache.toml`` or ``[tool.perscache]`` in the nearest ``pyproject.toml``,
+    then from the defaults. ``PERSCACHE_MODE`` is stronger than code.
 
     Parameters:
         serializer: a name ("json", "parquet", …) or a `Serializer`; default "cloudpickle".
         storage: a path, a URL ("gs://bucket/folder") or a `Storage`; default ".cache".
-        ttl: how long a result is fresh: timedelta, seconds or "2h30m". Judged when reading, so lowering it acts at once.
-        track: what of the code is in the key: "deps" (default; own code and what it uses), "source" (own code) or "none".
+        ttl: how long a result is fresh: timedelta, seconds or "2h30m". Judged when reading: lowering it acts at once.
+        track: what of the code is in the key: "deps" (default; own code and what that uses), "source" or "none".
         version: a tag of your own, part of every key.
         max_size: bytes or "20GB", for a storage given by path or URL.
         lock: one computation a key at a time (default).
@@ -162,8 +136,8 @@ class Cache:
 
     @overload
     def __call__(self, function: classmethod[S, P, R], /) -> classmethod[S, P, R]: ...
-    @overload
-    def __call__(self, function: staticmethod[P, R], /) -> staticmethod[P, R]: ...
+    @overload  # A staticmethod is callable itself, hence the overlap.
+    def __call__(self, function: staticmethod[P, R], /) -> staticmethod[P, R]: ...  # type: ignore[overload-overlap]
     @overload
     def __call__(
         self, function: Callable[P, Coroutine[Any, Any, T]], /
@@ -185,6 +159,8 @@ class Cache:
     @overload
     def __call__(
         self,
+        function: None = None,
+        /,
         *,
         ttl: Duration | None = None,
         serializer: SerializerLike | None = None,
@@ -209,7 +185,7 @@ class Cache:
             ignore: names of parameters that are left out of the key.
             key: a function of the same arguments whose result replaces them in the key.
             hashers: by type, functions that give for a value something that can be keyed.
-            depends: further parts of the key: functions, values, paths of files (by content), names of packages (their version).
+            depends: further parts of the key: functions, values, paths (a file's content), names of packages (version).
             store_if: a function of the result; what it refuses is returned and not stored.
             name: a stable identity across renames and moves; default ``<module>.<qualname>``.
 
@@ -293,9 +269,9 @@ class Cache:
 
 
 class NoCache(Cache):
-    """A Cache that keeps nothing: it takes the same arguments and names no plugin, so that caching can be switched off.
+    """A Cache that keeps nothing. It takes the same arguments and loads no plugin, to switch caching off.
 
-        cache = NoCache() if debugging else Cache("parquet", "gs://bucket/folder")
+    cache = NoCache() if debugging else Cache("parquet", "gs://bucket/folder")
     """
 
     def __init__(self, *args: Any, **settings: Any) -> None:
@@ -305,7 +281,7 @@ class NoCache(Cache):
     def _make_serializer(self, serializer: SerializerLike) -> Serializer:
         return serializer if isinstance(serializer, Serializer) else _serializer(_DEFAULTS["serializer"])
 
-    def _make_storage(self, storage: StorageLike) -> Storage:  # noqa: ARG002
+    def _make_storage(self, storage: StorageLike) -> Storage:
         return _Nowhere()
 
 
@@ -314,22 +290,22 @@ class _Nowhere(Storage):
 
     local = folders = True
 
-    def read(self, path: str, deadline: datetime | None) -> bytes:  # noqa: ARG002
+    def read(self, path: str, deadline: datetime | None) -> bytes:
         raise FileNotFoundError(f"{path}: caching is switched off")
 
     def write(self, path: str, data: bytes) -> None:
         pass
 
-    def peek(self, path: str) -> Entry | None:  # noqa: ARG002
+    def peek(self, path: str) -> Entry | None:
         return None
 
-    def delete(self, path: str) -> bool:  # noqa: ARG002
+    def delete(self, path: str) -> bool:
         return False
 
-    def entries(self, function: str | None = None) -> Iterator[Entry]:  # noqa: ARG002
+    def entries(self, function: str | None = None) -> Iterator[Entry]:
         return iter(())
 
-    def prune(self, max_age: float | None = None) -> int:  # noqa: ARG002
+    def prune(self, max_age: float | None = None) -> int:
         return 0
 
     @property
@@ -340,7 +316,21 @@ class _Nowhere(Storage):
 _OTHER_NAMES: Final = {"serialization": "serializer", "ignore_args": "ignore"}
 
 _FOR_FUNCTIONS: Final = frozenset(
-    "ttl serializer storage track version lock on_error ignore key hashers depends store_if name".split()
+    [
+        "ttl",
+        "serializer",
+        "storage",
+        "track",
+        "version",
+        "lock",
+        "on_error",
+        "ignore",
+        "key",
+        "hashers",
+        "depends",
+        "store_if",
+        "name",
+    ]
 )
 
 
@@ -399,7 +389,9 @@ def _extension(serializer: Serializer) -> str:
     extension = str(getattr(serializer, "extension", "")).removeprefix(".")
     if not _EXTENSION.fullmatch(extension):
         kind = type(serializer).__name__
-        raise ConfigurationError(f"{kind}.extension is {extension!r}: set it to the ending of the files, such as 'json'")
+        raise ConfigurationError(
+            f"{kind}.extension is {extension!r}: set it to the ending of the files, such as 'json'"
+        )
     return extension
 
 
@@ -408,15 +400,14 @@ def _storage(storage: StorageLike, max_size: Size | None) -> Storage:
         storage = storage()
     if isinstance(storage, Storage):
         return storage
-    options = {} if max_size is None else {"max_size": size_in_bytes(max_size)}
+    options: dict[str, Any] = {} if max_size is None else {"max_size": size_in_bytes(max_size)}
     if isinstance(storage, str) and (url := re.match(r"([A-Za-z][A-Za-z0-9+.-]+)://", storage)):
         return registry.storage_class(url[1].lower()).from_url(storage, **options)
     if isinstance(storage, str | PathLike):
-        path = os.path.expanduser(storage)
-        if path:
-            from .storage.local import LocalFileStorage
+        from .storage.local import LocalFileStorage
 
-            return LocalFileStorage(path, **options)
+        if os.fspath(storage):
+            return LocalFileStorage(Path(storage).expanduser(), **options)
     raise ConfigurationError(
         f"storage={storage!r}: it takes a path, a URL such as 'gs://bucket/folder', or an instance of a class derived "
         "from perscache.storage.Storage"

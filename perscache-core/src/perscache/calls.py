@@ -10,7 +10,7 @@ from . import single_flight
 from .errors import PluginError
 from .modes import Mode
 from .protocol import Missed, Plan, Question, Raised, Reason, Result, answer, arun, missed_by, run, undecodable
-from .trouble import logger, warn
+from .trouble import logger
 
 T = TypeVar("T")
 

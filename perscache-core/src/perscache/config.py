@@ -45,7 +45,9 @@ def outside() -> dict[str, tuple[Any, str]]:
 
 
 def _from_environment() -> dict[str, tuple[Any, str]]:
-    return {name: (os.environ[variable], variable) for name, variable in ENVIRONMENT.items() if os.environ.get(variable)}
+    return {
+        name: (os.environ[variable], variable) for name, variable in ENVIRONMENT.items() if os.environ.get(variable)
+    }
 
 
 def _from_file() -> dict[str, tuple[Any, str]]:
@@ -84,7 +86,9 @@ def _table(path: Path) -> dict[str, Any]:
         return document
     table = document.get("tool", {}).get("perscache", {})
     if not isinstance(table, dict):
-        raise ConfigurationError(f"{path}: tool.perscache is no table: write [tool.perscache] and the settings below it")
+        raise ConfigurationError(
+            f"{path}: tool.perscache is no table: write [tool.perscache] and the settings below it"
+        )
     return table
 
 

@@ -1,23 +1,23 @@
 """Everything that perscache raises, and the one warning that it gives.
 
-    PerscacheError
-    ├── CacheMiss (KeyError)              no usable entry for this call, and the function may not run
-    │   └── CacheExpired                  there is an entry, older than its time to live
-    ├── ConfigurationError (ValueError)   a setting has no meaning; nothing was cached
-    ├── UnkeyableError (TypeError)        an argument or a global has no value that a key could be made of
-    ├── SerializationError (ValueError)   a serializer cannot store this value, or would change it
-    ├── DamagedEntry (ValueError)         stored bytes are not what was written
-    ├── StorageError (OSError)            a storage could not do its work
-    ├── Unsupported (NotImplementedError) a storage or serializer does not offer this
-    └── PluginError
-        ├── PluginNotInstalled (ImportError)   known by name, its distribution is missing
-        ├── UnknownPlugin (LookupError)        nobody offers this name
-        ├── PluginImportError (ImportError)    its module fails to import
-        ├── PluginContractError (TypeError)    it declares what it does not provide
-        ├── RivalPlugins (LookupError)         two distributions claim the same name
-        └── PluginVersionError (ImportError)   it was written for another plugin API
+PerscacheError
+├── CacheMiss (KeyError)              no usable entry for this call, and the function may not run
+│   └── CacheExpired                  there is an entry, older than its time to live
+├── ConfigurationError (ValueError)   a setting has no meaning; nothing was cached
+├── UnkeyableError (TypeError)        an argument or a global has no value that a key could be made of
+├── SerializationError (ValueError)   a serializer cannot store this value, or would change it
+├── DamagedEntry (ValueError)         stored bytes are not what was written
+├── StorageError (OSError)            a storage could not do its work
+├── Unsupported (NotImplementedError) a storage or serializer does not offer this
+└── PluginError
+    ├── PluginNotInstalled (ImportError)   known by name, its distribution is missing
+    ├── UnknownPlugin (LookupError)        nobody offers this name
+    ├── PluginImportError (ImportError)    its module fails to import
+    ├── PluginContractError (TypeError)    it declares what it does not provide
+    ├── RivalPlugins (LookupError)         two distributions claim the same name
+    └── PluginVersionError (ImportError)   it was written for another plugin API
 
-    PerscacheWarning (UserWarning)        trouble that cost no result
+PerscacheWarning (UserWarning)        trouble that cost no result
 """
 
 from __future__ import annotations

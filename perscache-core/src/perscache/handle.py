@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, ParamSpec, TypeVar
 
 from .entry import Entry, moment
-from .errors import CacheMiss, Unsupported
+from .errors import Unsupported
 from .modes import Mode
-from .protocol import INLINE, Missed, Plan, Question, Result, absent, arun, describe, keep, look_up, run
+from .protocol import Missed, Plan, Question, Result, absent, arun, describe, keep, look_up, run
 
 if TYPE_CHECKING:
     from .calls import AsyncCalls, Calls
@@ -49,9 +49,7 @@ class Handle(Generic[P, R, V]):
 
     __slots__ = ("_calls", "_plan", "_settings")
 
-    def __init__(
-        self, calls: Calls | AsyncCalls | Iterations | AsyncIterations, settings: dict[str, Any]
-    ) -> None:
+    def __init__(self, calls: Calls | AsyncCalls | Iterations | AsyncIterations, settings: dict[str, Any]) -> None:
         self._calls: Final = calls
         self._plan: Final[Plan] = calls.plan
         self._settings: Final = settings
@@ -69,11 +67,13 @@ class Handle(Generic[P, R, V]):
 
     def get(self, *args: P.args, **kwargs: P.kwargs) -> V:
         """The stored value; raises CacheMiss where there is no usable entry."""
-        return _value(self._plan, run(look_up(question := self._ask(args, kwargs))), question)
+        question = self._ask(args, kwargs)
+        return _value(question, run(look_up(question)))  # type: ignore[no-any-return]
 
     async def aget(self, *args: P.args, **kwargs: P.kwargs) -> V:
         """`get` without holding up the event loop."""
-        return _value(self._plan, await arun(look_up(question := self._ask(args, kwargs))), question)
+        question = self._ask(args, kwargs)
+        return _value(question, await arun(look_up(question)))  # type: ignore[no-any-return]
 
     def peek(self, *args: P.args, **kwargs: P.kwargs) -> Entry | None:
         """What is known of the stored result, fresh or not, without loading it; None where there is none."""
@@ -164,7 +164,7 @@ class Handle(Generic[P, R, V]):
         )
 
 
-def _value(plan: Plan, found: Result[V] | Missed, question: Question) -> V:
+def _value(question: Question, found: Result[Any] | Missed) -> Any:
     if isinstance(found, Missed):
-        raise absent(plan, question.path, found.error) from found.error
+        raise absent(question.plan, question.path, found.error) from found.error
     return found.value

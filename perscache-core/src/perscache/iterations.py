@@ -14,7 +14,21 @@ from typing import Any, Final
 from .calls import bypassed, unkeyed
 from .errors import PluginError, SerializationError
 from .modes import Mode
-from .protocol import Missed, Plan, Question, Reason, Result, absent, arun, describe, keep, look_up, run, tell_miss
+from .protocol import (
+    Missed,
+    Plan,
+    Question,
+    Reason,
+    Result,
+    Step,
+    absent,
+    arun,
+    describe,
+    keep,
+    look_up,
+    run,
+    tell_miss,
+)
 
 _IMMUTABLE: Final = frozenset({int, float, complex, bool, str, bytes, type(None)})
 
@@ -49,7 +63,7 @@ class Recording:
         self.diverted |= diverted
         self._started = time.perf_counter()
 
-    def end(self, returned: Any = None) -> Generator[Any, Any, object]:
+    def end(self, returned: Any = None) -> Generator[Step, Any, None]:
         """The generator has run to its end: the steps that store the recording, if it can be replayed."""
         self.seconds += time.perf_counter() - self._started
         question = self._question

@@ -120,7 +120,7 @@ class Plan:
         return self.builder.folder
 
     def path(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
-        """The storage path of a call: raises UnkeyableError, and the function's TypeError where the call does not fit."""
+        """The storage path of a call; raises UnkeyableError, and TypeError where the call does not fit."""
         separator = "/" if self.storage.folders else "-"
         return f"{self.builder.folder}{separator}{self.builder.digest(args, kwargs)}{self.suffix}"
 
@@ -131,7 +131,7 @@ class Plan:
         return self.serializer.loads(data)  # type: ignore[arg-type]  # Storages that give views say so to serializers.
 
     def encode(self, path: str, value: Any) -> bytes:
-        """The bytes to store; raises what the serializer raises, and SerializationError where it must not change values."""
+        """The bytes to store; raises what the serializer raises, and SerializationError for what it would change."""
         change = self.serializer.changes(value)
         if change is not None:
             message = (
@@ -342,9 +342,7 @@ def _fly(question: Question, missed: Missed, seen: int) -> Generator[Step, Any, 
         missed = found
 
 
-def _lead(
-    question: Question, missed: Missed, flight: Flight, seen: int
-) -> Generator[Step, Any, Result[Any] | Raised]:
+def _lead(question: Question, missed: Missed, flight: Flight, seen: int) -> Generator[Step, Any, Result[Any] | Raised]:
     with flight.leading():
         if seen != single_flight.landings():
             # Somebody landed since the look-up, perhaps with this key.
@@ -376,9 +374,7 @@ def _share(
     return Result(value, True, 0.0, None)
 
 
-def _compute(
-    question: Question, missed: Missed
-) -> Generator[Step, Any, tuple[Result[Any] | Raised, bytes | None]]:
+def _compute(question: Question, missed: Missed) -> Generator[Step, Any, tuple[Result[Any] | Raised, bytes | None]]:
     """Run the function and keep its result; the bytes that others can load it from, where there are any."""
     tell_miss(question, missed)
     notes = describe(question)
@@ -410,7 +406,7 @@ def describe(question: Question) -> Notes:
 
 
 def keep(question: Question, value: Any, seconds: float, notes: Notes) -> Generator[Step, Any, bytes | None]:
-    """Store a result that took ``seconds``; the serialized bytes, None where there are none. The caller has its value."""
+    """Store a result that took ``seconds``; gives its serialized bytes, None where there are none. Nothing is lost."""
     plan, path = question.plan, question.path
     if not question.mode.writes:
         return None

@@ -33,7 +33,7 @@ class Signer:
         """``data`` without its signature; raises DamagedEntry where that is missing or not ours."""
         view = memoryview(data)
         payload, trailer = view[:-_LENGTH], view[-_LENGTH:]
-        if len(view) < _LENGTH or trailer[: len(_MAGIC)] != _MAGIC:
+        if len(view) < _LENGTH or bytes(trailer[: len(_MAGIC)]) != _MAGIC:
             raise DamagedEntry(f"{path} carries no signature: it was stored without the signing key, and is not loaded")
         if not hmac.compare_digest(trailer[len(_MAGIC) :], self._mac(path, payload)):
             raise DamagedEntry(f"{path} is signed with another key, or was changed: it is not loaded")

@@ -122,8 +122,8 @@ class Flight:
         return False
 
 
-def board(key: Hashable) -> tuple[Seat, Flight | None]:
-    """The seat of one who asks for ``key``, and the flight; who gets WAIT must go on to wait for it."""
+def board(key: Hashable) -> tuple[Seat, Flight]:
+    """The seat of one who asks for ``key``, and the flight under way; who gets WAIT must go on to wait for it."""
     mine = _aboard.get()
     with _guard:
         flight = _flights.get(key)
@@ -131,7 +131,7 @@ def board(key: Hashable) -> tuple[Seat, Flight | None]:
             flight = _flights[key] = Flight(key)
             return Seat.LEAD, flight
         if mine and flight._waits_for(mine):
-            return Seat.ALONE, None
+            return Seat.ALONE, flight
         for computation in mine:
             computation._blocked_on.append(flight)
         return Seat.WAIT, flight

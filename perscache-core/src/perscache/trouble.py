@@ -12,6 +12,7 @@ import threading
 import warnings
 from collections.abc import Hashable
 from enum import Enum
+from types import FrameType
 from typing import Final
 
 from .errors import ConfigurationError, PerscacheWarning
@@ -49,7 +50,7 @@ def warn(message: str, *, once: Hashable) -> None:
     try:
         warnings.warn(message, PerscacheWarning, stacklevel=_caller_level())
     except PerscacheWarning:
-        # A filter turns warnings into errors; the caller's result is worth more than the filter. on_error="raise" raises.
+        # A filter turns warnings into errors; the caller's result is worth more. on_error="raise" is there to raise.
         return
 
 
@@ -65,7 +66,9 @@ _seen: set[Hashable] = set()
 
 def _caller_level() -> int:
     """The stack level of the first frame outside this package, so that the warning points at the user's line."""
-    level, frame = 1, sys._getframe(1)
+    level = 1
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None and str(frame.f_globals.get("__name__", "")).partition(".")[0] == "perscache":
-        level, frame = level + 1, frame.f_back
+        level += 1
+        frame = frame.f_back
     return level

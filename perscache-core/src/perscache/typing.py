@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Self, TypeVar, overload
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Iterator
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar, overload
 
 if TYPE_CHECKING:
     from .handle import CacheInfo, Handle
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
-R_co = TypeVar("R_co", covariant=True)
 V = TypeVar("V")
+R = TypeVar("R")
 S = TypeVar("S")
+T = TypeVar("T")
 
 
-class _Attributes(Generic[P, R_co, V]):
-    """The attributes of a cached function; a bound method has them of the function, the instance being the first argument."""
+class _Attributes(Protocol[P, R, V]):
+    """The attributes of a cached function. On a bound method they are the function's: the instance is an argument."""
 
     __name__: str
     __qualname__: str
-    __wrapped__: Callable[P, R_co]
+    __wrapped__: Callable[P, R]
 
     @property
-    def cache(self) -> Handle[P, R_co, V]: ...
+    def cache(self) -> Handle[P, R, V]: ...
     def cache_info(self) -> CacheInfo: ...
     def cache_clear(self) -> None: ...
     def cache_parameters(self) -> dict[str, Any]: ...
@@ -31,26 +32,53 @@ class _Attributes(Generic[P, R_co, V]):
     def cache_invalidate(self, *args: P.args, **kwargs: P.kwargs) -> bool: ...
 
 
-class CachedFunction(_Attributes[P, R_co, V]):
-    """A cached function: ``P`` its parameters, ``R_co`` what calling it gives, ``V`` the stored value.
+class CachedFunction(_Attributes[P, R, V], Protocol[P, R, V]):
+    """A cached function: ``P`` its parameters, ``R`` what calling it gives, ``V`` the stored value.
 
     At run time it is a real function.
     """
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
 
     @overload
     def __get__(self, instance: None, owner: type | None = None, /) -> Self: ...
     @overload
     def __get__(
-        self: CachedFunction[Concatenate[S, Q], R_co, V], instance: S, owner: type | None = None, /
-    ) -> CachedMethod[Concatenate[S, Q], R_co, V, Q]: ...
+        self: CachedFunction[Concatenate[S, Q], R, V], instance: S, owner: type | None = None, /
+    ) -> CachedMethod[Concatenate[S, Q], R, V, Q]: ...
     def __get__(self, instance: Any, owner: type | None = None, /) -> Any: ...
 
 
-class CachedMethod(_Attributes[P, R_co, V], Generic[P, R_co, V, Q]):
+class CachedMethod(_Attributes[P, R, V], Protocol[P, R, V, Q]):
     """A cached method of an instance: ``Q`` its parameters without the instance."""
 
     @property
     def __self__(self) -> Any: ...
-    def __call__(self, *args: Q.args, **kwargs: Q.kwargs) -> R_co: ...
+    def __call__(self, *args: Q.args, **kwargs: Q.kwargs) -> R: ...
+
+
+class Decorator(Protocol):
+    """What ``@cache(...)`` decorates with."""
+
+    @overload
+    def __call__(self, function: classmethod[S, P, R], /) -> classmethod[S, P, R]: ...
+    @overload  # A staticmethod is callable itself, hence the overlap.
+    def __call__(self, function: staticmethod[P, R], /) -> staticmethod[P, R]: ...  # type: ignore[overload-overlap]
+    @overload
+    def __call__(
+        self, function: Callable[P, Coroutine[Any, Any, T]], /
+    ) -> CachedFunction[P, Coroutine[Any, Any, T], T]: ...
+    @overload
+    def __call__(
+        self, function: Callable[P, Generator[T, Any, Any]], /
+    ) -> CachedFunction[P, Generator[T, Any, Any], list[T]]: ...
+    @overload
+    def __call__(
+        self, function: Callable[P, AsyncGenerator[T, Any]], /
+    ) -> CachedFunction[P, AsyncGenerator[T, Any], list[T]]: ...
+    @overload
+    def __call__(self, function: Callable[P, Iterator[T]], /) -> CachedFunction[P, Iterator[T], list[T]]: ...
+    @overload
+    def __call__(self, function: Callable[P, AsyncIterator[T]], /) -> CachedFunction[P, AsyncIterator[T], list[T]]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> CachedFunction[P, R, R]: ...
