@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
-from weakref import WeakKeyDictionary
 
 from .. import trouble
 from ..errors import ConfigurationError, PluginContractError, PluginNotInstalled, RivalPlugins, UnknownPlugin
@@ -55,23 +52,13 @@ def observer(name: str) -> Plugin:
     return plugin
 
 
-def url_scheme(location: str) -> str | None:
-    """The scheme of a URL, in small letters; None for a path, one on a Windows drive included."""
-    url = re.match(r"([A-Za-z][A-Za-z0-9+.-]+)://", location)
-    return url[1].lower() if url else None
-
-
 def fingerprint_handler(cls: type) -> Handler | None:
     """The handler of ``cls`` or of the nearest class that it derives from, by whoever was registered or is installed.
 
     Installed plugins are asked where the class's top-level module is installed too, not for the standard library
     and a user's own modules: an argument of those must not cost a scan.
     """
-    handlers = _handlers
-    with suppress(KeyError):
-        return handlers[cls]
-    handler = handlers[cls] = next(_handlers_of(cls), None)
-    return handler
+    return next(_handlers_of(cls), None)
 
 
 def register(plugin: object) -> None:
@@ -106,6 +93,14 @@ def unregister(plugin: object) -> None:
         _settle(kept)
 
 
+def rescan() -> Offers:
+    """Look again at what is installed: after an installation, or another value of PERSCACHE_DISABLE_PLUGINS."""
+    offers = discovery.rescan()
+    _loaded.clear()
+    _holds_distributions.cache_clear()
+    return offers
+
+
 def listeners() -> list[Plugin]:
     """The registered plugins that hear every cache: the same list, always up to date."""
     return _listeners
@@ -115,17 +110,13 @@ _lock: Final = threading.RLock()
 _registered: Final[list[Plugin]] = []
 _listeners: Final[list[Plugin]] = []
 _loaded: Final[dict[str, Plugin]] = {}
-_handlers: WeakKeyDictionary[type, Handler | None] = WeakKeyDictionary()
 
 _BUILT_IN: Final = {Kind.SERIALIZER: "perscache.serializers.builtin", Kind.STORAGE: "perscache.storage.builtin"}
 
 
 def _settle(plugins: list[Plugin]) -> None:
-    global _handlers
     _registered[:] = plugins
     _listeners[:] = [plugin for plugin in plugins if plugin.listens]
-    # A new one, not emptied: another thread may be about to keep what it found in the old.
-    _handlers = WeakKeyDictionary()
 
 
 # --- By name.
@@ -170,7 +161,7 @@ def _claim(kind: Kind, name: str) -> Claim:
     offers = discovery.scan()
     if known_before and not offers.settles(kind, name):
         # Perhaps it was installed since; who is about to see an error has the time for a second look.
-        offers = discovery.rescan()
+        offers = rescan()
     if kind in _BUILT_IN:
         _warn_of_shadowed(kind, offers)
     return _settled(kind, name, offers) or _missing(kind, name, offers)
