@@ -95,8 +95,7 @@ def test_an_abandoned_iteration_stores_nothing(cache):
     @cache
     def count(n):
         try:
-            for i in range(n):
-                yield i
+            yield from range(n)
         finally:
             calls.append("closed")
 

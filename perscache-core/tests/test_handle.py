@@ -35,7 +35,7 @@ def test_get_gives_the_value_or_a_miss_without_running(square):
 
 def test_peek_tells_of_an_entry_without_loading_it(square):
     assert square.cache.peek(3) is None
-    before = dt.datetime.now(dt.timezone.utc)
+    before = dt.datetime.now(dt.UTC)
     square(3)
     entry = square.cache.peek(3)
     assert entry == asyncio.run(square.cache.apeek(3))

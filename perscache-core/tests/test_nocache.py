@@ -9,7 +9,7 @@ import pytest
 from perscache import CacheMiss, NoCache
 
 
-@pytest.mark.parametrize("decorate", [lambda nocache: nocache, lambda nocache: nocache(), lambda nocache: nocache.cache])
+@pytest.mark.parametrize("decorate", [lambda cache: cache, lambda cache: cache(), lambda cache: cache.cache])
 def test_every_call_runs(decorate):
     nocache = NoCache("parquet", "gs://bucket/folder", ttl="1d", max_size="1GB")
     runs = []

@@ -19,8 +19,8 @@ from .errors import ConfigurationError
 from .events import Observers
 from .key import KeyBuilder
 from .modes import Mode, ModeName, ModeSwitch
+from .plan import Plan, Statistics
 from .plugins import registry
-from .protocol import Plan, Statistics
 from .serializers.base import Serializer
 from .storage.base import Storage
 from .trouble import OnError
@@ -264,7 +264,8 @@ class Cache:
 
     def _make_storage(self, storage: StorageLike) -> Storage:
         made = _storage(storage, self._settings["max_size"])
-        made.listeners = (*made.listeners, self._observers.evict)
+        if self._observers.evict not in made.listeners:
+            made.listeners = (*made.listeners, self._observers.evict)
         return made
 
 

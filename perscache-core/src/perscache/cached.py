@@ -12,7 +12,7 @@ from .calls import AsyncCalls, Calls
 from .errors import ConfigurationError
 from .handle import Handle
 from .iterations import AsyncIterations, Iterations
-from .protocol import Plan
+from .plan import Plan
 
 
 class Colour(Enum):

@@ -9,7 +9,9 @@ from typing import Any, Final, TypeVar
 from . import single_flight
 from .errors import PluginError
 from .modes import Mode
-from .protocol import Missed, Plan, Question, Raised, Reason, Result, answer, arun, missed_by, run, undecodable
+from .plan import Plan, Reason
+from .protocol import Missed, Question, Result, answer, missed_by, undecodable
+from .steps import Raised, arun, run
 from .trouble import logger
 
 T = TypeVar("T")
@@ -128,7 +130,10 @@ class AsyncCalls:
 def settle(outcome: Result[Any] | Raised) -> Result[Any]:
     """The result; raises what the function raised."""
     if isinstance(outcome, Raised):
-        raise outcome.error
+        try:
+            raise outcome.error
+        finally:
+            del outcome  # Else the traceback holds this frame, and this frame the traceback.
     return outcome
 
 

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, ParamSpec, Ty
 from .entry import Entry, moment
 from .errors import Unsupported
 from .modes import Mode
-from .protocol import Missed, Plan, Question, Result, absent, arun, describe, keep, look_up, run
+from .plan import Plan
+from .protocol import Missed, Question, Result, absent, describe, keep, look_up
+from .steps import arun, run
 
 if TYPE_CHECKING:
     from .calls import AsyncCalls, Calls

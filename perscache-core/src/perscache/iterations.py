@@ -14,21 +14,9 @@ from typing import Any, Final
 from .calls import bypassed, unkeyed
 from .errors import PluginError, SerializationError
 from .modes import Mode
-from .protocol import (
-    Missed,
-    Plan,
-    Question,
-    Reason,
-    Result,
-    Step,
-    absent,
-    arun,
-    describe,
-    keep,
-    look_up,
-    run,
-    tell_miss,
-)
+from .plan import Plan, Reason
+from .protocol import Missed, Question, Result, absent, describe, keep, look_up, tell_miss
+from .steps import Step, arun, run
 
 _IMMUTABLE: Final = frozenset({int, float, complex, bool, str, bytes, type(None)})
 

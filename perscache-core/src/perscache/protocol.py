@@ -1,39 +1,26 @@
 """What happens on a call: look up, else compute and keep. Decided here once, without input or output.
 
-`answer`, `look_up` and `keep` are generators that yield steps, each a thing to be done that takes time: read, decode,
-compute, encode, write, wait. `run` does the steps in place and `arun` does them for an event loop; neither decides.
+`answer`, `look_up` and `keep` are generators of the steps that take time; `steps.run` and `steps.arun` do them.
 """
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Generator
 from dataclasses import dataclass
-from enum import Enum
-from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
 
 from . import single_flight, trouble
 from .entry import Entry, Stored, moment
-from .errors import CacheExpired, CacheMiss, DamagedEntry, SerializationError
+from .errors import CacheExpired, CacheMiss, DamagedEntry
 from .events import Call
 from .modes import Mode
+from .plan import Plan, Reason
 from .single_flight import Flight, Seat
+from .steps import Compute, Decode, Encode, Raised, Read, Step, Wait, Write
 from .trouble import OnError, logger
 
-if TYPE_CHECKING:
-    from .events import Observers
-    from .key import KeyBuilder
-    from .modes import ModeSwitch
-    from .serializers.base import Serializer
-    from .signature import Signer
-    from .storage.base import Storage
-
-T = TypeVar("T")
 V = TypeVar("V")
-
-INLINE: Final = 256 * 1024
-"""Bytes up to which a value is loaded on the event loop: a thread hop costs as much as loading some 100 KB."""
 
 
 class Result(NamedTuple, Generic[V]):
@@ -46,173 +33,6 @@ class Result(NamedTuple, Generic[V]):
     """Seconds since the value was stored, 0.0 for a new one; None where the storage cannot tell."""
     saved: float | None
     """Seconds of computing that the hit saved; 0.0 for a miss, None where the storage does not keep it."""
-
-
-class Reason(Enum):
-    """Why a call was no hit."""
-
-    ABSENT = "absent"
-    EXPIRED = "expired"
-    UNREADABLE = "unreadable"
-    FORCED = "forced"
-
-
-class Statistics:
-    """Counts of one function's calls in this process, safe in threads."""
-
-    __slots__ = ("_lock", "bytes", "errors", "hits", "misses", "saved", "stale")
-
-    def __init__(self) -> None:
-        self._lock: Final = threading.Lock()
-        self.hits = self.misses = self.stale = self.errors = self.bytes = 0
-        self.saved = 0.0
-
-    def hit(self, size: int, saved: float | None) -> None:
-        """Count a hit that read ``size`` bytes and saved that many seconds."""
-        with self._lock:
-            self.hits += 1
-            self.bytes += size
-            if saved is not None:
-                self.saved += saved
-
-    def miss(self, reason: Reason) -> None:
-        """Count a run of the function."""
-        with self._lock:
-            self.misses += 1
-            self.stale += reason is Reason.EXPIRED
-
-    def error(self) -> None:
-        """Count trouble that was survived."""
-        with self._lock:
-            self.errors += 1
-
-    def __reduce__(self) -> tuple[type[Statistics], tuple[()]]:
-        return Statistics, ()  # Another process counts for itself.
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """All that a call needs, made ready at decoration."""
-
-    builder: KeyBuilder
-    serializer: Serializer
-    storage: Storage
-    max_age: float | None
-    """The time to live in seconds, None for ever."""
-    lock: bool
-    on_error: OnError
-    store_if: Callable[[Any], bool] | None
-    modes: ModeSwitch
-    observers: Observers
-    signer: Signer | None
-    format: str
-    suffix: str
-    statistics: Statistics
-
-    @property
-    def name(self) -> str:
-        """The function's stable name."""
-        return self.builder.function_name
-
-    @property
-    def folder(self) -> str:
-        """The folder of the function's entries."""
-        return self.builder.folder
-
-    def path(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
-        """The storage path of a call; raises UnkeyableError, and TypeError where the call does not fit."""
-        separator = "/" if self.storage.folders else "-"
-        return f"{self.builder.folder}{separator}{self.builder.digest(args, kwargs)}{self.suffix}"
-
-    def decode(self, path: str, data: bytes | memoryview) -> Any:
-        """The value of stored bytes."""
-        if self.signer is not None and not self.serializer.safe:
-            data = bytes(self.signer.unsign(path, data))
-        return self.serializer.loads(data)  # type: ignore[arg-type]  # Storages that give views say so to serializers.
-
-    def encode(self, path: str, value: Any) -> bytes:
-        """The bytes to store; raises what the serializer raises, and SerializationError for what it would change."""
-        change = self.serializer.changes(value)
-        if change is not None:
-            message = (
-                f"{self.name}: {self.format} gives back another value than the function returned: {change}. "
-                "Return what the format can hold, or use another serializer (cloudpickle keeps every type)"
-            )
-            if self.on_error is OnError.RAISE:
-                raise SerializationError(message)
-            if self.on_error is OnError.WARN:
-                trouble.warn(message, once=(self.name, "changes"))
-        data = self.serializer.dumps(value)
-        if not isinstance(data, bytes):
-            kind = type(data).__name__
-            raise SerializationError(f"{self.format}: dumps() gave {kind}, not bytes: mend the serializer")
-        if self.signer is not None and not self.serializer.safe:
-            data = self.signer.sign(path, data)
-        return data
-
-    def expires(self, created: float) -> float | None:
-        """When an entry of that time stops being fresh, in seconds since the epoch."""
-        return None if self.max_age is None else created + self.max_age
-
-
-# --- The steps. A driver sends back what they come to, or throws what they raise.
-
-
-@dataclass(frozen=True, slots=True)
-class Read:
-    """Gives Stored; raises FileNotFoundError, CacheExpired, DamagedEntry and whatever a storage may."""
-
-    plan: Plan
-    path: str
-
-
-@dataclass(frozen=True, slots=True)
-class Decode:
-    """Gives the value of the bytes."""
-
-    plan: Plan
-    path: str
-    data: bytes | memoryview
-
-
-@dataclass(frozen=True, slots=True)
-class Compute:
-    """Gives what the function returns, or Raised."""
-
-
-@dataclass(frozen=True, slots=True)
-class Raised:
-    """What the function raised. A value and not an exception: a generator cannot let StopIteration through."""
-
-    error: Exception
-
-
-@dataclass(frozen=True, slots=True)
-class Encode:
-    """Gives the bytes of the value."""
-
-    plan: Plan
-    path: str
-    value: Any
-
-
-@dataclass(frozen=True, slots=True)
-class Write:
-    """Stores the bytes."""
-
-    plan: Plan
-    entry: Entry
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """Comes back when the flight has landed."""
-
-    flight: Flight
-
-
-Step: TypeAlias = Read | Decode | Compute | Encode | Write | Wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,9 +70,6 @@ class Question:
                 f"{plan.name}: {stage} failed, {consequence}: {type(error).__name__}: {error}",
                 once=(plan.name, stage, about),
             )
-
-
-# --- The rules.
 
 
 def answer(
@@ -465,86 +282,3 @@ def _entry_of(question: Question, stored: Stored) -> Entry:
         plan.format,
         plan.name,
     )
-
-
-# --- The drivers.
-
-
-def _nothing() -> Any:
-    raise AssertionError("these steps compute nothing")
-
-
-def run(steps: Generator[Step, Any, T], compute: Callable[[], Any] = _nothing) -> T:
-    """Do the steps in place. What the function raised comes back as Raised."""
-    try:
-        step = next(steps)
-        while True:
-            try:
-                done = _perform(step, compute)
-            except BaseException as error:  # noqa: BLE001  # The rules decide what each error means.
-                step = steps.throw(error)
-            else:
-                step = steps.send(done)
-    except StopIteration as stop:
-        return stop.value  # type: ignore[no-any-return]
-
-
-def _perform(step: Step, compute: Callable[[], Any]) -> Any:
-    match step:
-        case Read(plan, path):
-            return plan.storage.load(path, plan.max_age)
-        case Decode(plan, path, data):
-            return plan.decode(path, data)
-        case Compute():
-            try:
-                return compute()
-            except Exception as error:  # noqa: BLE001
-                return Raised(error)
-        case Encode(plan, path, value):
-            return plan.encode(path, value)
-        case Write(plan, entry, data):
-            return plan.storage.store(entry, data)
-        case Wait(flight):
-            return flight.wait()
-
-
-async def arun(steps: Generator[Step, Any, T], compute: Callable[[], Awaitable[Any]] = _nothing) -> T:
-    """Do the steps for an event loop: nothing that may take long holds it up."""
-    try:
-        step = next(steps)
-        while True:
-            try:
-                done = await _aperform(step, compute)
-            except BaseException as error:  # noqa: BLE001
-                step = steps.throw(error)
-            else:
-                step = steps.send(done)
-    except StopIteration as stop:
-        return stop.value  # type: ignore[no-any-return]
-
-
-async def _aperform(step: Step, compute: Callable[[], Awaitable[Any]]) -> Any:
-    match step:
-        case Read(plan, path):
-            return await plan.storage.aload(path, plan.max_age)
-        case Decode(plan, path, data):
-            if len(data) <= INLINE:
-                return plan.decode(path, data)
-            return await _in_thread(plan.decode, path, data)
-        case Compute():
-            try:
-                return await compute()
-            except Exception as error:  # noqa: BLE001
-                return Raised(error)
-        case Encode(plan, path, value):
-            return await _in_thread(plan.encode, path, value)
-        case Write(plan, entry, data):
-            return await plan.storage.astore(entry, data)
-        case Wait(flight):
-            return await flight.await_()
-
-
-async def _in_thread(work: Callable[..., T], *args: Any) -> T:
-    import asyncio
-
-    return await asyncio.to_thread(work, *args)

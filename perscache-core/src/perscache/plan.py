@@ -1,0 +1,128 @@
+"""A plan: all that a call of one function needs, made ready at decoration."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final
+
+from . import trouble
+from .errors import SerializationError
+from .trouble import OnError
+
+if TYPE_CHECKING:
+    from .events import Observers
+    from .key import KeyBuilder
+    from .modes import ModeSwitch
+    from .serializers.base import Serializer
+    from .signature import Signer
+    from .storage.base import Storage
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All that a call needs, made ready at decoration."""
+
+    builder: KeyBuilder
+    serializer: Serializer
+    storage: Storage
+    max_age: float | None
+    """The time to live in seconds, None for ever."""
+    lock: bool
+    on_error: OnError
+    store_if: Callable[[Any], bool] | None
+    modes: ModeSwitch
+    observers: Observers
+    signer: Signer | None
+    format: str
+    suffix: str
+    statistics: Statistics
+
+    @property
+    def name(self) -> str:
+        """The function's stable name."""
+        return self.builder.function_name
+
+    @property
+    def folder(self) -> str:
+        """The folder of the function's entries."""
+        return self.builder.folder
+
+    def path(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+        """The storage path of a call; raises UnkeyableError, and TypeError where the call does not fit."""
+        separator = "/" if self.storage.folders else "-"
+        return f"{self.builder.folder}{separator}{self.builder.digest(args, kwargs)}{self.suffix}"
+
+    def decode(self, path: str, data: bytes | memoryview) -> Any:
+        """The value of stored bytes."""
+        if self.signer is not None and not self.serializer.safe:
+            data = bytes(self.signer.unsign(path, data))
+        return self.serializer.loads(data)  # type: ignore[arg-type]  # Storages that give views say so to serializers.
+
+    def encode(self, path: str, value: Any) -> bytes:
+        """The bytes to store; raises what the serializer raises, and SerializationError for what it would change."""
+        change = self.serializer.changes(value)
+        if change is not None:
+            message = (
+                f"{self.name}: {self.format} gives back another value than the function returned: {change}. "
+                "Return what the format can hold, or use another serializer (cloudpickle keeps every type)"
+            )
+            if self.on_error is OnError.RAISE:
+                raise SerializationError(message)
+            if self.on_error is OnError.WARN:
+                trouble.warn(message, once=(self.name, "changes"))
+        data = self.serializer.dumps(value)
+        if not isinstance(data, bytes):
+            kind = type(data).__name__
+            raise SerializationError(f"{self.format}: dumps() gave {kind}, not bytes: mend the serializer")
+        if self.signer is not None and not self.serializer.safe:
+            data = self.signer.sign(path, data)
+        return data
+
+    def expires(self, created: float) -> float | None:
+        """When an entry of that time stops being fresh, in seconds since the epoch."""
+        return None if self.max_age is None else created + self.max_age
+
+
+class Reason(Enum):
+    """Why a call was no hit."""
+
+    ABSENT = "absent"
+    EXPIRED = "expired"
+    UNREADABLE = "unreadable"
+    FORCED = "forced"
+
+
+class Statistics:
+    """Counts of one function's calls in this process, safe in threads."""
+
+    __slots__ = ("_lock", "bytes", "errors", "hits", "misses", "saved", "stale")
+
+    def __init__(self) -> None:
+        self._lock: Final = threading.Lock()
+        self.hits = self.misses = self.stale = self.errors = self.bytes = 0
+        self.saved = 0.0
+
+    def hit(self, size: int, saved: float | None) -> None:
+        """Count a hit that read ``size`` bytes and saved that many seconds."""
+        with self._lock:
+            self.hits += 1
+            self.bytes += size
+            if saved is not None:
+                self.saved += saved
+
+    def miss(self, reason: Reason) -> None:
+        """Count a run of the function."""
+        with self._lock:
+            self.misses += 1
+            self.stale += reason is Reason.EXPIRED
+
+    def error(self) -> None:
+        """Count trouble that was survived."""
+        with self._lock:
+            self.errors += 1
+
+    def __reduce__(self) -> tuple[type[Statistics], tuple[()]]:
+        return Statistics, ()  # Another process counts for itself.

@@ -1,0 +1,158 @@
+"""The steps of a call that take time, and the two drivers that do them: in place, or for an event loop.
+
+The rules (see `protocol`) are generators that yield steps. A driver does each, sends back what it comes to or throws
+what it raises, and decides nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Generator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+
+if TYPE_CHECKING:
+    from .entry import Entry
+    from .plan import Plan
+    from .single_flight import Flight
+
+T = TypeVar("T")
+
+INLINE: Final = 256 * 1024
+"""Bytes up to which a value is loaded on the event loop: a thread hop costs as much as loading some 100 KB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Gives Stored; raises FileNotFoundError, CacheExpired, DamagedEntry and whatever a storage may."""
+
+    plan: Plan
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decode:
+    """Gives the value of the bytes."""
+
+    plan: Plan
+    path: str
+    data: bytes | memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class Compute:
+    """Gives what the function returns, or Raised."""
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """What the function raised. A value and not an exception: a generator cannot let StopIteration through."""
+
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
+class Encode:
+    """Gives the bytes of the value."""
+
+    plan: Plan
+    path: str
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """Stores the bytes."""
+
+    plan: Plan
+    entry: Entry
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Comes back when the flight has landed."""
+
+    flight: Flight
+
+
+Step: TypeAlias = Read | Decode | Compute | Encode | Write | Wait
+
+
+def _nothing() -> Any:
+    raise AssertionError("these steps compute nothing")
+
+
+def run(steps: Generator[Step, Any, T], compute: Callable[[], Any] = _nothing) -> T:
+    """Do the steps in place. What the function raised comes back as Raised."""
+    try:
+        step = next(steps)
+        while True:
+            try:
+                done = _perform(step, compute)
+            except BaseException as error:  # noqa: BLE001  # The rules decide what each error means.
+                step = steps.throw(error)
+            else:
+                step = steps.send(done)
+    except StopIteration as stop:
+        return stop.value  # type: ignore[no-any-return]
+
+
+def _perform(step: Step, compute: Callable[[], Any]) -> Any:
+    match step:
+        case Read(plan, path):
+            return plan.storage.load(path, plan.max_age)
+        case Decode(plan, path, data):
+            return plan.decode(path, data)
+        case Compute():
+            try:
+                return compute()
+            except Exception as error:  # noqa: BLE001
+                return Raised(error)
+        case Encode(plan, path, value):
+            return plan.encode(path, value)
+        case Write(plan, entry, data):
+            return plan.storage.store(entry, data)
+        case Wait(flight):
+            return flight.wait()
+
+
+async def arun(steps: Generator[Step, Any, T], compute: Callable[[], Awaitable[Any]] = _nothing) -> T:
+    """Do the steps for an event loop: nothing that may take long holds it up."""
+    try:
+        step = next(steps)
+        while True:
+            try:
+                done = await _aperform(step, compute)
+            except BaseException as error:  # noqa: BLE001
+                step = steps.throw(error)
+            else:
+                step = steps.send(done)
+    except StopIteration as stop:
+        return stop.value  # type: ignore[no-any-return]
+
+
+async def _aperform(step: Step, compute: Callable[[], Awaitable[Any]]) -> Any:
+    match step:
+        case Read(plan, path):
+            return await plan.storage.aload(path, plan.max_age)
+        case Decode(plan, path, data):
+            if len(data) <= INLINE:
+                return plan.decode(path, data)
+            return await _in_thread(plan.decode, path, data)
+        case Compute():
+            try:
+                return await compute()
+            except Exception as error:  # noqa: BLE001
+                return Raised(error)
+        case Encode(plan, path, value):
+            return await _in_thread(plan.encode, path, value)
+        case Write(plan, entry, data):
+            return await plan.storage.astore(entry, data)
+        case Wait(flight):
+            return await flight.await_()
+
+
+async def _in_thread(work: Callable[..., T], *args: Any) -> T:
+    import asyncio
+
+    return await asyncio.to_thread(work, *args)
