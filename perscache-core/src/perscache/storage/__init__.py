@@ -11,26 +11,28 @@ if TYPE_CHECKING:
     # Typed for those who have the plugin; nobody needs it.
     from perscache_gcs import GoogleCloudStorage as GoogleCloudStorage  # type: ignore[import-not-found, unused-ignore]
 
-    from .files import FileStorage
+    from .file import FileStorage
     from .local import LocalFileStorage
     from .memory import MemoryStorage
 
 __all__ = ["CacheExpired", "FileStorage", "LocalFileStorage", "MemoryStorage", "Storage"]
 
-_BUILT_IN: Final = {"FileStorage": "files", "LocalFileStorage": "local", "MemoryStorage": "memory"}
+_BUILT_IN: Final = {"FileStorage": "file", "LocalFileStorage": "local", "MemoryStorage": "memory"}
 _PLUGINS: Final = {"GoogleCloudStorage": "gs"}
 
 
-def __getattr__(name: str) -> Any:
-    if name in _BUILT_IN:
-        from importlib import import_module
+if not TYPE_CHECKING:  # Checkers are to find a name that nobody gives.
 
-        return getattr(import_module(f"{__name__}.{_BUILT_IN[name]}"), name)
-    if name in _PLUGINS:
-        from ..plugins import registry
+    def __getattr__(name: str) -> Any:
+        if name in _BUILT_IN:
+            from importlib import import_module
 
-        return registry.storage_class(_PLUGINS[name])
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            return getattr(import_module(f"{__name__}.{_BUILT_IN[name]}"), name)
+        if name in _PLUGINS:
+            from ..plugins import registry
+
+            return registry.storage_class(_PLUGINS[name])
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

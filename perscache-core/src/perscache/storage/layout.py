@@ -1,0 +1,269 @@
+"""Where the files of a local storage lie, and how they are opened and made without following anybody's symlinks.
+
+.cache/
+  CACHEDIR.TAG  .gitignore     in a folder that we made
+  .state/lock                  byte ranges for single flight
+  .state/usage                 counters
+  .state/trash/<token>/        folders being deleted
+  .state/aside/<token>/        damaged and edited files
+  <function>/<hash>.<ext>      up to about 2,000 entries, later ones in
+  <function>/<2 hex>/<hash>.<ext>
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from itertools import count
+from typing import Final
+
+from xxhash import xxh3_64_intdigest
+
+from ..errors import StorageError
+from .seal import Seal, seal_of
+
+STATE: Final = ".state"
+JOURNAL: Final = ".index.jsonl"
+FLAT: Final = 2000
+"""Entries that a function's folder takes before new ones go to its 256 folders: making those is dear."""
+
+SAFE: Final[int] = sum(getattr(os, flag, 0) for flag in ("O_CLOEXEC", "O_NOFOLLOW", "O_BINARY", "O_NOINHERIT"))
+"""Flags of every open: not for children, no symlinks, no translation."""
+
+NONBLOCK: Final[int] = getattr(os, "O_NONBLOCK", 0)
+"""For whatever exists already: opening a planted pipe must not wait."""
+
+_FUNCTION = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", re.ASCII)
+_PATH = re.compile(r"([A-Za-z0-9_-][A-Za-z0-9._-]*)/(([A-Za-z0-9_-]+)\.[A-Za-z0-9][A-Za-z0-9._-]*)", re.ASCII)
+_SHARD = re.compile(r"[0-9a-f]{2}", re.ASCII)
+_TEMPORARY = re.compile(r"\.[0-9a-f]{8}-\d+-\d+\.tmp", re.ASCII)
+_ABANDONED = 3600.0
+_RECOUNT = 256
+_TAG = b"Signature: 8a477f597d28d172789f06886806bc55\n# Results kept by perscache. See https://bford.info/cachedir/\n"
+
+
+class Place:
+    """Where an entry may lie: in its function's folder, or in one of the 256 folders below that."""
+
+    __slots__ = ("file", "folder", "name", "other", "path", "seal", "seed", "shard")
+
+    def __init__(self, root: str, path: str, folder: str, name: str) -> None:
+        """Of the entry ``path``, which is ``folder``/``name``, under ``root`` (which ends in a separator)."""
+        self.path = path
+        self.folder = folder
+        self.name = name
+        self.seed = xxh3_64_intdigest(path.encode())
+        self.seal: Seal = seal_of(name)
+        self.shard = shard_of(name)
+        self.file = f"{root}{folder}{os.sep}{name}"
+        self.other = f"{root}{folder}{os.sep}{self.shard:02x}{os.sep}{name}"
+
+
+class Layout:
+    """The folders of one local storage."""
+
+    def __init__(self, location: str, *, shared: bool) -> None:
+        """Under the absolute ``location``; ``shared`` with the group."""
+        self.location = location
+        self.root = location.rstrip(os.sep) + os.sep
+        self.shared = shared
+        self.file_mode = 0o660 if shared else 0o600
+        self._folder_mode = 0o2770 if shared else 0o700
+        self._fanned: set[str] = set()
+        self._room: dict[str, int] = {}
+        self._token = os.urandom(4).hex()
+        self._number = count()
+
+    # --- Names.
+
+    def place(self, path: str) -> Place:
+        """Where the entry ``path`` lies; ``file`` is the likelier place. StorageError for what is no storage path."""
+        parts = _PATH.fullmatch(path)
+        if parts is None or parts[2].endswith(".seal"):
+            raise StorageError(f"{path!r} is no path of an entry: it must be <function>/<hash>.<extension>")
+        folder = parts[1]
+        self._refuse_symlink(self.root + folder)
+        place = Place(self.root, path, folder, parts[2])
+        if folder in self._fanned:
+            self._refuse_symlink(os.path.dirname(place.other))
+            place.file, place.other = place.other, place.file
+        return place
+
+    def fanned(self, place: Place) -> bool:
+        """Whether the function of ``place`` is known to have more than one folder."""
+        return place.folder in self._fanned
+
+    def forget(self) -> None:
+        """Begin anew: folders were removed."""
+        self._fanned.clear()
+        self._room.clear()
+
+    def target(self, place: Place) -> str:
+        """Where a new entry goes: the folder of its function while that is small, else the shard's."""
+        flat = f"{self.root}{place.folder}{os.sep}{place.name}"
+        if place.folder not in self._fanned:
+            room = self._room.get(place.folder, 0) - 1
+            if room < 0:
+                room = self._count_room(place.folder)
+            self._room[place.folder] = room
+        if place.folder not in self._fanned:
+            return flat
+        folder = f"{self.root}{place.folder}{os.sep}{place.shard:02x}"
+        self._refuse_symlink(folder)
+        return folder + os.sep + place.name
+
+    def state(self, *names: str) -> str:
+        """A path under ``.state``."""
+        return os.sep.join((self.root + STATE, *names))
+
+    def _count_room(self, folder: str) -> int:
+        """How many stores may pass until the next look at how full ``folder`` is."""
+        path = self.root + folder
+        try:
+            names = os.listdir(path)
+        except OSError:
+            return 0
+        if len(names) >= FLAT or any(len(name) == 2 and _SHARD.fullmatch(name) for name in names):
+            self._fanned.add(folder)
+            return 0
+        self.sweep(path, names)
+        return min(_RECOUNT, FLAT - len(names))
+
+    @staticmethod
+    def sweep(folder: str, names: Iterable[str]) -> None:
+        """Remove the temporary files among ``names`` that a writer left behind when it was killed."""
+        for name in names:
+            if _TEMPORARY.fullmatch(name):
+                with suppress(OSError):
+                    file = folder + os.sep + name
+                    if time.time() - os.lstat(file).st_mtime > _ABANDONED:
+                        os.unlink(file)
+
+    def _refuse_symlink(self, folder: str) -> None:
+        with suppress(FileNotFoundError):
+            if stat.S_ISLNK(os.lstat(folder).st_mode):
+                raise StorageError(f"{folder} is a symlink, which perscache does not follow: remove it")
+
+    def temporary(self, folder: str) -> str:
+        """A fresh name in ``folder``, no other thread's or process's."""
+        return f"{folder}{os.sep}.{self._token}-{os.getpid()}-{next(self._number)}.tmp"
+
+    # --- Walking. Symlinks and whatever has no name of ours are passed over.
+
+    def functions(self) -> Iterator[str]:
+        """The folders of functions."""
+        with suppress(FileNotFoundError), os.scandir(self.location) as found:
+            for item in found:
+                if not item.name.startswith(".") and item.is_dir(follow_symlinks=False):
+                    yield item.name
+
+    def folders(self, function: str, shard: int | None = None) -> Iterator[str]:
+        """The folders that may hold entries of ``function``: its own, and its shards or only the one asked for."""
+        own = self.root + function
+        if not _is_folder(own) or _FUNCTION.fullmatch(function) is None:
+            return
+        yield own
+        if shard is not None:
+            folder = f"{own}{os.sep}{shard:02x}"
+            if _is_folder(folder):
+                yield folder
+            return
+        shards: list[str] = []
+        with suppress(OSError), os.scandir(own) as found:
+            shards += [
+                item.path for item in found if _SHARD.fullmatch(item.name) and item.is_dir(follow_symlinks=False)
+            ]
+        yield from shards
+
+    @staticmethod
+    def files(folder: str, shard: int | None = None) -> Iterator[os.DirEntry[str]]:
+        """What has the name of an entry in ``folder``."""
+        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as found:
+            for item in found:
+                name = item.name
+                if "." in name and name[0] != "." and (shard is None or shard_of(name) == shard):
+                    yield item
+
+    @staticmethod
+    def ours(file: str) -> bool:
+        """Whether ``file`` is a plain file with a seal: the mark of what we wrote."""
+        try:
+            fd = os.open(file, os.O_RDONLY | NONBLOCK | SAFE)
+        except OSError:
+            return False
+        try:
+            status = os.fstat(fd)
+            return stat.S_ISREG(status.st_mode) and seal_of(file).present(fd, status.st_size, file)
+        except OSError:
+            return False
+        finally:
+            os.close(fd)
+
+    @staticmethod
+    def litter(name: str) -> bool:
+        """Whether ``name`` is one of our files beside the entries: journal, hidden seal, temporary."""
+        return name == JOURNAL or (name[0] == "." and name.endswith(".seal")) or bool(_TEMPORARY.fullmatch(name))
+
+    # --- Making.
+
+    def make_state(self, *names: str) -> str:
+        """A folder under ``.state``, made if need be."""
+        self._make_location()
+        folder = self.root + STATE
+        self._make(folder)
+        for name in names:
+            folder += os.sep + name
+            self._make(folder)
+        return folder
+
+    def make_folder_of(self, file: str) -> None:
+        """The folders above ``file``, an entry's."""
+        self._make_location()
+        folder = os.path.dirname(file)
+        above = os.path.dirname(folder)
+        if above + os.sep != self.root:
+            self._make(above)
+        self._make(folder)
+
+    def _make(self, folder: str) -> bool:
+        try:
+            os.mkdir(folder, self._folder_mode)
+        except FileExistsError:
+            self._refuse_symlink(folder)
+            return False
+        if self.shared:  # what the umask took away
+            os.chmod(folder, self._folder_mode)
+        return True
+
+    def _make_location(self) -> None:
+        if os.path.isdir(self.location):
+            return
+        os.makedirs(os.path.dirname(self.location), exist_ok=True)
+        if self._make(self.location):
+            for name, text in (("CACHEDIR.TAG", _TAG), (".gitignore", b"*\n")):
+                with suppress(FileExistsError):
+                    fd = os.open(self.root + name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFE, self.file_mode)
+                    try:
+                        os.write(fd, text)
+                    finally:
+                        os.close(fd)
+
+
+def _is_folder(path: str) -> bool:
+    """Whether ``path`` is a folder and no symlink to one."""
+    try:
+        return stat.S_ISDIR(os.lstat(path).st_mode)
+    except OSError:
+        return False
+
+
+def shard_of(name: str) -> int:
+    """The shard of an entry called ``name``, 0 to 255: the first byte of the hash that the name is."""
+    try:
+        return int(name[:2], 16) if name[:2].isalnum() else xxh3_64_intdigest(name.encode()) & 255
+    except ValueError:
+        return xxh3_64_intdigest(name.encode()) & 255

@@ -1,0 +1,558 @@
+"""Local files: one plain file for each result, sealed, published by rename, found without a lock."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, ClassVar, Literal, Self
+
+from ..entry import Entry, Stored, moment
+from ..errors import CacheExpired, ConfigurationError, DamagedEntry, StorageError
+from ..units import Size, size_in_bytes
+from . import journal
+from .base import Storage
+from .eviction import Eviction, Victim
+from .layout import NONBLOCK, SAFE, STATE, Layout, Place
+from .options import check, split_url, truth, whole
+from .seal import BrokenSeal, Buffer, seal_of
+from .trash import Trash
+from .usage import Usage
+
+Durable = Literal["auto"] | bool
+
+INLINE = 256 * 1024
+"""Bytes up to which an asynchronous read stays on the event loop: a thread hop costs ten times the read."""
+
+_OPTIONS = ("max_size", "max_entries", "durable", "shared", "trust_unsealed")
+_DURABLE_FROM = 0.25
+_FUTURE = 5.0
+_HOUR = 3_600_000_000_000
+_PLACES = 4096
+_INLINE_CLEAR = 1000
+_COUNTED_CLEAR = 5000
+_REGULAR = 0o170022  # the mask of type, and of writing by the group and by others
+_NOATIME = getattr(os, "O_NOATIME", 0)
+_SETS_TIMES_BY_FD = os.utime in os.supports_fd
+
+
+class LocalFileStorage(Storage):
+    """Results as files under ``location``: ``<function>/<hash>.<extension>``, each openable by ordinary tools.
+
+    A reader sees an entry whole or not at all, whatever was killed, full or cut off meanwhile. ``max_size`` bytes and
+    ``max_entries`` bound what is kept, for all processes together: what was used longest ago leaves first.
+
+    ``durable`` says whether results are flushed to the disk before a store returns: "auto" does it for those that took
+    over 0.25 s. ``shared`` lets the group read and write. ``trust_unsealed`` takes files edited by hand as they are.
+    """
+
+    schemes: ClassVar[tuple[str, ...]] = ("file",)
+    folders: ClassVar[bool] = True
+    local: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        location: str | os.PathLike[str] = ".cache",
+        max_size: Size | None = None,
+        *,
+        max_entries: int | None = None,
+        durable: Durable = "auto",
+        shared: bool = False,
+        trust_unsealed: bool = False,
+    ) -> None:
+        """Nothing is made before the first store. A relative location is taken from the present working directory."""
+        self.location = os.path.abspath(os.path.expanduser(os.fspath(location)))
+        self.max_size = None if max_size is None else size_in_bytes(max_size)
+        self.max_entries = whole("max_entries", max_entries)
+        self.durable: Durable = "auto" if durable == "auto" else truth("durable", durable)
+        self.shared = truth("shared", shared)
+        self.trust_unsealed = truth("trust_unsealed", trust_unsealed)
+        self._prepare()
+
+    def _prepare(self) -> None:
+        self._layout = Layout(self.location, shared=self.shared)
+        self._usage = Usage(self._layout)
+        self._trash = Trash(self._layout)
+        self._eviction = Eviction(self._layout, self._usage, self.max_size, self.max_entries, self._evicted)
+        self._limited = self.max_size is not None or self.max_entries is not None
+        self._marking = self._limited
+        self._flags = os.O_RDONLY | NONBLOCK | SAFE | (0 if self.shared else _NOATIME)
+        self._owners = {0, os.geteuid()} if hasattr(os, "geteuid") else None
+        self._places: dict[str, Place] = {}
+        self._journals: dict[str, int] = {}
+        self._begun = False
+
+    # --- Reading.
+
+    def read(self, path: str, deadline: datetime | None) -> bytes:
+        """The bytes under ``path``; see `Storage.read`."""
+        data = self.load(path, None if deadline is None else time.time() - deadline.timestamp()).data
+        return data if isinstance(data, bytes) else bytes(data)
+
+    def load(self, path: str, max_age: float | None = None) -> Stored:
+        """Every byte verified, and expired when older than ``max_age`` seconds or from the future."""
+        place = self._places.get(path) or self._place(path)
+        try:
+            fd = os.open(place.file, self._flags)
+        except OSError as error:
+            fd = self._open_elsewhere(place, error)
+        try:
+            return self._read(place, fd, os.fstat(fd), max_age)
+        finally:
+            os.close(fd)
+
+    async def aload(self, path: str, max_age: float | None = None) -> Stored:
+        """`load`: up to 256 KiB at once, larger values in a thread."""
+        place = self._places.get(path) or self._place(path)
+        try:
+            fd = os.open(place.file, self._flags)
+        except OSError as error:
+            fd = self._open_elsewhere(place, error)
+        try:
+            status = os.fstat(fd)
+            if status.st_size <= INLINE:
+                return self._read(place, fd, status, max_age)
+        finally:
+            os.close(fd)
+        return await super().aload(path, max_age)
+
+    def _read(self, place: Place, fd: int, status: os.stat_result, max_age: float | None) -> Stored:
+        if status.st_mode & _REGULAR != stat.S_IFREG or (self._owners and status.st_uid not in self._owners):
+            self._refuse(place, status)
+        created = status.st_mtime
+        if max_age is not None and not -_FUTURE <= time.time() - created <= max_age:
+            raise CacheExpired(f"{place.file} was written at {moment(created):%Y-%m-%d %H:%M:%S} UTC: too old")
+        try:
+            value, seconds = place.seal.read(fd, status.st_size, place.seed, place.file)
+        except BrokenSeal as broken:
+            value, seconds = self._unseal(place, status, broken), None
+        except OSError as error:
+            if error.errno == errno.ESTALE:
+                raise FileNotFoundError(errno.ENOENT, "removed on the server", place.file) from error
+            raise
+        if self._marking:
+            self._mark(place, fd, status)
+        return Stored(value, created, seconds)
+
+    def _place(self, path: str) -> Place:
+        place = self._layout.place(path)
+        if len(self._places) >= _PLACES:
+            self._places.clear()
+        self._places[path] = place
+        return place
+
+    def _open_elsewhere(self, place: Place, error: OSError) -> int:
+        """The descriptor after ``error``: the function's folder may have fanned out, or root may own the file."""
+        if error.errno == errno.EPERM and self._flags & _NOATIME:
+            self._flags &= ~_NOATIME
+            return os.open(place.file, self._flags)
+        if error.errno == errno.ELOOP:
+            raise StorageError(f"{place.file} is a symlink, which perscache does not follow: remove it") from error
+        if error.errno not in {errno.ENOENT, errno.ESTALE}:
+            raise error
+        fd = os.open(place.other, self._flags)
+        place.file, place.other = place.other, place.file
+        return fd
+
+    def _refuse(self, place: Place, status: os.stat_result) -> None:
+        """Say why a file is not read, unless it is the group's and that is wanted."""
+        mode = status.st_mode
+        if not stat.S_ISREG(mode):
+            raise StorageError(f"{place.file} is no plain file: remove it")
+        if mode & 0o002:
+            raise StorageError(f"{place.file} may be written by anybody: not read; chmod o-w it, or remove it")
+        if self.shared:
+            return
+        if self._owners and status.st_uid not in self._owners:
+            raise StorageError(f"{place.file} belongs to user {status.st_uid}: not read; use shared=True, or remove it")
+        if hasattr(os, "getegid") and mode & 0o020 and status.st_gid != os.getegid():
+            raise StorageError(
+                f"{place.file} may be written by group {status.st_gid}: not read; use shared=True, or chmod g-w it"
+            )
+
+    def _unseal(self, place: Place, status: os.stat_result, broken: BrokenSeal) -> Buffer:
+        """The value of a file without a matching seal, if such are trusted; else DamagedEntry, and the file aside."""
+        if self.trust_unsealed and (place.seal.text or not broken.sealed):
+            return broken.value
+        what = "is not what was written: damaged" + (", or edited by hand" if place.seal.text else "")
+        if not broken.sealed:
+            what = "has no seal: damaged, edited by hand, or written by something else"
+        aside = self._set_aside(place.file, place.path, status)
+        where = f" It is now {aside}." if aside else ""
+        raise DamagedEntry(
+            f"{place.file} {what}.{where} "
+            f"To use an edit, run `perscache seal {aside or place.file}`, or set trust_unsealed=True for all of them."
+        ) from broken
+
+    def _set_aside(self, file: str, path: str, status: os.stat_result | None) -> str | None:
+        """Move ``file`` under ``.state/aside``, unless it was replaced since ``status``; where to, None if nowhere."""
+        try:
+            if status is not None and not os.path.samestat(status, os.lstat(file)):
+                return None
+            function, name = path.split("/")
+            aside = self._layout.make_state("aside", os.urandom(4).hex(), function) + os.sep + name
+            os.rename(file, aside)
+            moved = os.lstat(aside)
+        except OSError:
+            return None
+        if status is not None and not os.path.samestat(status, moved):
+            with suppress(OSError):  # a fresh entry came in between
+                os.link(aside, file)
+                os.unlink(aside)
+            return None
+        with suppress(OSError):
+            place = self._layout.place(path)
+            self._usage.add([(place.shard, -1, -max(0, moved.st_size - place.seal.room))])
+        return aside
+
+    def _mark(self, place: Place, fd: int, status: os.stat_result) -> None:
+        """Note the use, if the last note is older than a sixteenth of the oldest entry's, and at most an hour old."""
+        now = time.time_ns()
+        if now - status.st_atime_ns <= min((now - (self._eviction.oldest or self._first_oldest())) >> 4, _HOUR):
+            return
+        try:
+            os.utime(fd if _SETS_TIMES_BY_FD else place.file, ns=(now, status.st_mtime_ns))
+        except OSError:
+            self._marking = False
+
+    def _first_oldest(self) -> int:
+        total = self._usage.total()
+        self._eviction.oldest = total.oldest if total is not None and total.oldest else time.time_ns()
+        return self._eviction.oldest
+
+    # --- Writing.
+
+    def write(self, path: str, data: bytes) -> None:
+        """Keep ``data`` under ``path``; see `Storage.write`."""
+        self.store(Entry(path, moment(time.time()), len(data)), data)
+
+    def store(self, entry: Entry, data: bytes) -> None:
+        """Publish ``data`` whole, under a limit after removing what was used longest ago.
+
+        Raises StorageError for a value larger than ``max_size``, and any OSError of the disk; nothing is stored then.
+        """
+        place = self._places.get(entry.path) or self._place(entry.path)
+        if not self._begun:
+            self._begin()
+        if self._limited:
+            self._eviction.admit(entry.path, len(data))
+            with suppress(OSError):
+                self._eviction.make_room(len(data))
+        file = self._layout.target(place)
+        try:
+            replaced = self._publish(place, file, data, entry)
+        except FileNotFoundError:  # the folder was cleared meanwhile
+            replaced = self._publish(place, file, data, entry)
+        with suppress(OSError):
+            self._note(place, file, entry)
+        with suppress(OSError):
+            size = len(data) if replaced is None else len(data) - replaced
+            self._usage.add([(place.shard, replaced is None, size)])
+
+    def _begin(self) -> None:
+        """Before the first store: go on with what another process left in the trash."""
+        self._begun = True
+        if self._trash.full():
+            self._empty_trash()
+
+    def _publish(self, place: Place, file: str, data: Buffer, entry: Entry, *, bless: bool = False) -> int | None:
+        """Write ``file`` whole or not at all; the size of the value that it replaces. ``bless``: whatever was there."""
+        layout = self._layout
+        temporary = layout.temporary(os.path.dirname(file))
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFE
+        try:
+            fd = os.open(temporary, flags, layout.file_mode)
+        except FileNotFoundError:
+            layout.make_folder_of(file)
+            fd = os.open(temporary, flags, layout.file_mode)
+        seconds = entry.compute_time
+        durable = (seconds or 0.0) > _DURABLE_FROM if self.durable == "auto" else self.durable
+        try:
+            try:
+                if self.shared:  # what the umask took away
+                    os.chmod(temporary, layout.file_mode)
+                place.seal.write(fd, data, place.seed, seconds, file)
+                now = time.time_ns()
+                os.utime(fd if _SETS_TIMES_BY_FD else temporary, ns=(now, now))
+                if durable:
+                    os.fsync(fd)
+            finally:
+                os.close(fd)
+            replaced = None if bless else self._make_way(place, file, entry)
+            _patiently(os.replace, temporary, file)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(temporary)
+            raise
+        if durable:
+            _flush_folder(os.path.dirname(file))
+        return replaced
+
+    def _make_way(self, place: Place, file: str, entry: Entry) -> int | None:
+        """Look at what is there already: what is not ours goes aside, what is expired goes. The size of the value."""
+        old = None
+        for present in {file, place.file, place.other} if self._layout.fanned(place) else (file,):
+            try:
+                status = os.lstat(present)
+            except FileNotFoundError:
+                continue
+            if not stat.S_ISREG(status.st_mode):
+                raise StorageError(f"{present} is no plain file, and not ours to overwrite: remove it")
+            if not self._layout.ours(present):
+                self._set_aside(present, place.path, status)
+                continue
+            old = max(0, status.st_size - place.seal.room)
+            expired = entry.expires is not None and (
+                status.st_mtime + (entry.expires - entry.created).total_seconds() < time.time()
+            )
+            if expired or present != file:  # renaming over a file costs three times as much
+                os.unlink(present)
+        return old
+
+    def _note(self, place: Place, file: str, entry: Entry) -> None:
+        folder = os.path.dirname(file)
+        size = journal.append(folder, place.name, entry, self._layout.file_mode)
+        if size > self._journals.get(folder, journal.COMPACT_FROM):
+            live = {item.name for item in self._layout.files(folder)}
+            size = journal.compact(folder, live, self._layout.temporary(folder), self._layout.file_mode)
+            self._journals[folder] = max(2 * size, journal.COMPACT_FROM)
+
+    # --- Looking.
+
+    def peek(self, path: str) -> Entry | None:
+        """What the file's status and the journal say; None where there is no entry."""
+        place = self._place(path)
+        for file in (place.file, place.other):
+            with suppress(FileNotFoundError, NotADirectoryError):
+                status = os.lstat(file)
+                if stat.S_ISREG(status.st_mode):
+                    return _entry(place.path, status, journal.lookup(os.path.dirname(file), place.name))
+        return None
+
+    def entries(self, function: str | None = None) -> Iterator[Entry]:
+        """What is stored, folder by folder, in no order."""
+        for name in self._layout.functions() if function is None else (function,):
+            for folder in self._layout.folders(name):
+                for file, status, line in self._files(folder):
+                    yield _entry(f"{name}/{file.name}", status, journal.parse(line) if line else {})
+
+    def _files(self, folder: str) -> Iterator[tuple[os.DirEntry[str], os.stat_result, bytes]]:
+        """The entries of one folder with their journal lines."""
+        lines = journal.lines(folder)
+        for item in self._layout.files(folder):
+            with suppress(OSError):
+                line = lines.get(item.name, b"")
+                status = item.stat(follow_symlinks=False)
+                if stat.S_ISREG(status.st_mode) and (line or self._layout.ours(item.path)):
+                    yield item, status, line
+
+    # --- Removing.
+
+    def delete(self, path: str) -> bool:
+        """Remove the entry; a file under its name that is not ours goes aside instead."""
+        place = self._place(path)
+        gone = False
+        for file in (place.file, place.other):
+            with suppress(FileNotFoundError, NotADirectoryError):
+                status = os.lstat(file)
+                if self._layout.ours(file):
+                    gone = self._remove(file, place.path, status, "invalidated") or gone
+                elif stat.S_ISREG(status.st_mode):
+                    gone = self._set_aside(file, place.path, status) is not None or gone
+        return gone
+
+    def clear(self, function: str | None = None) -> int:
+        """Remove all entries of ``function``, or all, at once for every reader; how many there were.
+
+        The disk space of many entries is freed in the background; should the process end before, by the next one.
+        """
+        functions = list(self._layout.functions()) if function is None else [function]
+        if self.listeners:
+            for entry in list(self.entries(function)):
+                self._tell(entry, "cleared")
+        total = self._usage.total() if function is None else None
+        if total is None or total.entries <= _COUNTED_CLEAR:
+            cleared = sum(1 for name in functions for folder in self._layout.folders(name) for _ in self._files(folder))
+        else:
+            cleared = total.entries
+        for name in functions:
+            with suppress(FileNotFoundError):
+                self._trash.throw(name)
+        self._layout.forget()
+        self._places.clear()
+        self._eviction.forget()
+        if function is None:
+            self._usage.forget()
+        else:
+            self._usage.lose()
+        self._empty_trash(at_once=cleared <= _INLINE_CLEAR)
+        return cleared
+
+    def prune(self, max_age: float | None = None) -> int:
+        """Remove what is older than ``max_age`` seconds and what is over the limit; how many entries went.
+
+        Also counts exactly, and removes what killed writers left.
+        """
+        gone = 0
+        now = time.time()
+        for function in self._layout.functions():
+            for folder in self._layout.folders(function):
+                with suppress(OSError):
+                    self._layout.sweep(folder, os.listdir(folder))
+                if max_age is None:
+                    continue
+                for item, status, _ in self._files(folder):
+                    if not -_FUTURE <= now - status.st_mtime <= max_age and self._layout.ours(item.path):
+                        gone += self._remove(item.path, f"{function}/{item.name}", status, "expired")
+        if self._limited:
+            gone += self._eviction.prune()
+        self._empty_trash(at_once=True)
+        return gone
+
+    def seal(self, file: str | os.PathLike[str]) -> str:
+        """Take ``file``, edited by hand here or among those set aside, as the result; the path of its entry.
+
+        StorageError for a file that is no entry of this storage.
+        """
+        name = os.path.abspath(os.fspath(file))
+        parts = os.path.relpath(name, self.location).split(os.sep)
+        here = parts[:2] != [STATE, "aside"]
+        parts = parts if here else parts[3:]
+        place = self._layout.place(f"{parts[0]}/{parts[-1]}")
+        if (here and name not in {place.file, place.other}) or len(parts) < 2:
+            raise StorageError(f"{name} is no entry of {self.location}: it cannot be sealed")
+        fd = os.open(name, os.O_RDONLY | NONBLOCK | SAFE)
+        try:
+            status = os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode):
+                raise StorageError(f"{name} is no plain file: it cannot be sealed")
+            value, seconds = place.seal.read(fd, status.st_size, place.seed, name)
+        except BrokenSeal as broken:
+            value, seconds = broken.value, None
+        finally:
+            os.close(fd)
+        known = self.peek(place.path)
+        entry = Entry(place.path, moment(time.time()), len(value), compute_time=seconds)
+        if known is not None:
+            entry = replace(known, created=entry.created, size=entry.size)
+        target = name if here else self._layout.target(place)
+        self._publish(place, target, value, entry, bless=True)
+        if target != name:
+            os.unlink(name)
+        return place.path
+
+    def _remove(self, file: str, path: str, status: os.stat_result, reason: str) -> bool:
+        """Remove one entry; whether it was there until now: only who removes it counts and tells."""
+        place = self._layout.place(path)
+        try:
+            _patiently(os.unlink, file)
+        except FileNotFoundError:
+            return False
+        place.seal.removed(file)
+        size = max(0, status.st_size - place.seal.room)
+        with suppress(OSError):
+            self._usage.add([(place.shard, -1, -size)])
+        if self.listeners:
+            self._tell(_entry(path, status, {}), reason)
+        return True
+
+    def _evicted(self, victim: Victim, status: os.stat_result) -> None:
+        path = f"{victim.function}/{os.path.basename(victim.file)}"
+        self._layout.place(path).seal.removed(victim.file)
+        if self.listeners:
+            self._tell(_entry(path, status, {}), "limit")
+
+    def _tell(self, entry: Entry, reason: str) -> None:
+        for listener in self.listeners:
+            listener(self, entry, reason)
+
+    def _empty_trash(self, *, at_once: bool = False) -> None:
+        if at_once:
+            self._trash.empty()
+            return
+        from threading import Thread
+
+        Thread(target=self._trash.empty, name="perscache-trash", daemon=True).start()
+
+    # --- Making one.
+
+    @classmethod
+    def from_url(cls, url: str, **options: Any) -> Self:
+        """The storage of ``file:///absolute/folder?max_size=20GB``; ``file://folder`` is relative, ``~`` is home."""
+        location, asked = split_url(url)
+        if not location:
+            raise ConfigurationError(f"{url!r} names no folder: write file:///data/cache or file://.cache")
+        location = location.removeprefix("localhost") if location.startswith("localhost/") else location
+        if os.name == "nt" and location[:1] == "/" and location[2:3] == ":":
+            location = location[1:]
+        asked |= options
+        check(f"{cls.__name__} ({url})", asked, _OPTIONS)
+        for name in ("durable", "shared", "trust_unsealed"):
+            if name in asked and (name, asked[name]) != ("durable", "auto"):
+                asked[name] = truth(name, asked[name])
+        return cls(location, **asked)
+
+    @property
+    def identity(self) -> str:
+        """The absolute location."""
+        return f"file:{self.location}"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Options only: what was learned of the folder, and who listens, stays here."""
+        return {name: value for name, value in vars(self).items() if name[0] != "_" and name != "listeners"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Begin anew with the same options."""
+        vars(self).update(state)
+        self._prepare()
+
+    def __repr__(self) -> str:
+        """As it would be written."""
+        limit = "" if self.max_size is None else f", max_size={self.max_size}"
+        return f"{type(self).__name__}({self.location!r}{limit})"
+
+
+def _entry(path: str, status: os.stat_result, known: dict[str, Any]) -> Entry:
+    """An entry from its file's status and its journal line."""
+    function, _, name = path.partition("/")
+    expires = known.get("expires")
+    return Entry(
+        path,
+        created=moment(status.st_mtime),
+        size=max(0, status.st_size - seal_of(name).room),
+        expires=None if expires is None else moment(expires),
+        used=moment(status.st_atime),
+        compute_time=known.get("seconds"),
+        format=known.get("format", name.partition(".")[2]),
+        function=known.get("function", function),
+        arguments=known.get("arguments", ""),
+        parts=known.get("parts", {}),
+    )
+
+
+def _flush_folder(folder: str) -> None:
+    """Make the rename last through a power cut, where folders can be flushed."""
+    with suppress(OSError):
+        fd = os.open(folder, os.O_RDONLY | SAFE)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+def _patiently(action: Callable[..., None], *paths: str) -> None:
+    """Rename or remove; on Windows again for up to 64 ms while a reader holds the file."""
+    pause = 0.001
+    while True:
+        try:
+            return action(*paths)
+        except PermissionError:
+            if os.name != "nt" or pause > 0.064:
+                raise
+            time.sleep(pause)
+            pause *= 2

@@ -1,0 +1,400 @@
+"""Seals: the proof, kept with a stored file, that its bytes are what was written under its name.
+
+A seal is the XXH3-64 hash of the serialized value beside the seconds that computing it took. The hash is seeded with
+the entry's path and with those seconds, so that a file under another's name, or with another's time, is refused. Where
+it lies depends on the extension, so that the file stays what its extension says:
+
+    pickle, npy, npz, zip   16 bytes behind the value; their readers stop before it
+    parquet                 the same 16 bytes between the last page and the footer, where no reader looks: the
+                            footer is found from the end of the file, and pages by their offset from its start
+    json                    white space behind the value: a line of 96 spaces and tabs, one for each bit
+    yaml                    a comment at the end
+    anything else           beside the bytes: an extended attribute where the file system has those,
+                            else a hidden file ``.<name>.seal``
+
+XXH3 guards against damage, not against forgery: https://github.com/Cyan4973/xxHash.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import struct
+from abc import ABC, abstractmethod
+from contextlib import suppress
+from typing import TypeAlias
+
+from xxhash import xxh3_64_intdigest
+
+Buffer: TypeAlias = "bytes | memoryview"
+
+PIECEMEAL = 64 * 1024
+"""From this many bytes on a file is read in pieces, so that its value needs no second copy to lose the seal."""
+
+_FLAGS: int = sum(getattr(os, flag, 0) for flag in ("O_BINARY", "O_NOINHERIT", "O_CLOEXEC", "O_NOFOLLOW"))
+_LONGEST_READ = 0x7FFFF000  # what Linux reads or writes at once
+
+
+class BrokenSeal(Exception):
+    """Some bytes are not what was written: ``sealed`` says whether there was a seal, ``value`` is what it enclosed."""
+
+    def __init__(self, value: Buffer, *, sealed: bool) -> None:
+        """Of a file that holds ``value``, apart from its seal."""
+        super().__init__("the seal does not match" if sealed else "there is no seal")
+        self.value = value
+        self.sealed = sealed
+
+
+class Seal(ABC):
+    """How the files of one extension are sealed."""
+
+    text: bool = False
+    """Whether people edit such files: a seal that does not match may then be an edit."""
+
+    room: int = 0
+    """Bytes that it adds to the file."""
+
+    @abstractmethod
+    def write(self, fd: int, value: Buffer, seed: int, seconds: float | None, file: str) -> None:
+        """Write ``value`` with its seal to ``fd``, which is empty and will be published as ``file``."""
+
+    @abstractmethod
+    def read(self, fd: int, size: int, seed: int, file: str) -> tuple[Buffer, float | None]:
+        """The value in ``fd``, a file of ``size`` bytes, and its seconds. BrokenSeal where it is not whole."""
+
+    @abstractmethod
+    def present(self, fd: int, size: int, file: str) -> bool:
+        """Whether there is a seal, matching or not: the mark of a file that we wrote."""
+
+    def removed(self, file: str) -> None:
+        """Told that ``file`` is gone, so that nothing of its seal stays behind."""
+
+
+# --- Inside the file.
+
+
+class Tail(Seal):
+    """A seal of a fixed length at the end of the file."""
+
+    @abstractmethod
+    def _tail(self, value: Buffer, bits: int, digest: int) -> bytes:
+        """The bytes that say ``bits``, the seconds, and ``digest`` behind ``value``."""
+
+    @abstractmethod
+    def _parse(self, tail: bytes) -> tuple[int, int]:
+        """The bits and the digest that ``tail`` says. ValueError where it says none."""
+
+    def write(self, fd: int, value: Buffer, seed: int, seconds: float | None, file: str) -> None:
+        """Value and tail in one go."""
+        bits = _bits(seconds)
+        write_all(fd, value, self._tail(value, bits, xxh3_64_intdigest(value, seed ^ bits)))
+
+    def read(self, fd: int, size: int, seed: int, file: str) -> tuple[Buffer, float | None]:
+        """Small files in one piece, others in two."""
+        end = size - self.room
+        if size < PIECEMEAL or end < 0:
+            data = os.read(fd, size)
+            return self._open(data, data[:end], data[end:], seed) if end >= 0 else _unsealed(data)
+        value = read_all(fd, end)
+        return self._open(None, value, os.read(fd, self.room), seed)
+
+    def _open(self, data: Buffer | None, value: Buffer, tail: bytes, seed: int) -> tuple[Buffer, float | None]:
+        try:
+            bits, digest = self._parse(tail)
+        except ValueError:
+            return _unsealed(b"".join((value, tail)) if data is None else data)
+        if xxh3_64_intdigest(value, seed ^ bits) != digest:
+            raise BrokenSeal(value, sealed=True)
+        return value, _seconds(bits)
+
+    def present(self, fd: int, size: int, file: str) -> bool:
+        """By its shape."""
+        if size < self.room:
+            return False
+        try:
+            self._parse(_pread(fd, self.room, size - self.room))
+        except ValueError:
+            return False
+        return True
+
+
+class Trailer(Tail):
+    """16 bytes: a magic number with the version of the seal, seconds, hash."""
+
+    room = 16
+
+    def _tail(self, value: Buffer, bits: int, digest: int) -> bytes:
+        return _record(bits, digest)
+
+    def _parse(self, tail: bytes) -> tuple[int, int]:
+        return _read_record(tail)
+
+
+class Gap(Trailer):
+    """The trailer of a parquet file stands before its footer; of what only claims to be parquet, at the end."""
+
+    _end = struct.Struct("<I4s")
+
+    def write(self, fd: int, value: Buffer, seed: int, seconds: float | None, file: str) -> None:
+        """Pages, seal, footer."""
+        bits = _bits(seconds)
+        seal = self._tail(value, bits, xxh3_64_intdigest(value, seed ^ bits))
+        view = memoryview(value)
+        position = self._footer(bytes(view[-8:]), len(view)) or len(view)
+        write_all(fd, view[:position], seal, view[position:])
+
+    def read(self, fd: int, size: int, seed: int, file: str) -> tuple[Buffer, float | None]:
+        """The value is exactly what was written: of larger files as a memoryview, so that the gap costs no copy."""
+        position = self._gap(fd, size)
+        if position is None:
+            return super().read(fd, size, seed, file)
+        value = memoryview(bytearray(size - self.room))
+        gap = bytearray(self.room)
+        for piece in (value[:position], memoryview(gap), value[position:]):
+            _fill(fd, piece)
+        data: Buffer = bytes(value) if size < PIECEMEAL else value.toreadonly()
+        return self._open(None, data, bytes(gap), seed)
+
+    def present(self, fd: int, size: int, file: str) -> bool:
+        """In the gap or at the end."""
+        return self._gap(fd, size) is not None or super().present(fd, size, file)
+
+    def _gap(self, fd: int, size: int) -> int | None:
+        """Where the seal stands before a footer, if there is one."""
+        if size < self.room + 8:
+            return None
+        footer = self._footer(_pread(fd, 8, size - 8), size)
+        if footer is None or footer < self.room:
+            return None
+        position = footer - self.room
+        return position if _pread(fd, 4, position) == _MAGIC else None
+
+    def _footer(self, end: bytes, size: int) -> int | None:
+        if len(end) != 8:
+            return None
+        length: int
+        length, magic = self._end.unpack(end)
+        position = size - 8 - length
+        return position if magic in {b"PAR1", b"PARE"} and position >= 4 else None
+
+
+class Blanks(Tail):
+    """White space behind a JSON value: spaces (0) and tabs (1), which every JSON reader skips."""
+
+    text = True
+    room = 98
+    _bytes = tuple(bytes(9 if byte >> bit & 1 else 32 for bit in range(7, -1, -1)) for byte in range(256))
+    _digits = bytes({32: 48, 9: 49}.get(code, 120) for code in range(256))
+
+    def _tail(self, value: Buffer, bits: int, digest: int) -> bytes:
+        number = (bits << 64 | digest).to_bytes(12, "big")
+        return b"\n%b\n" % b"".join([self._bytes[byte] for byte in number])
+
+    def _parse(self, tail: bytes) -> tuple[int, int]:
+        if len(tail) != 98 or tail[0] != 10 or tail[97] != 10:
+            raise ValueError("no line of blanks")
+        number = int(tail[1:97].translate(self._digits), 2)
+        return number >> 64, number & 0xFFFFFFFFFFFFFFFF
+
+
+class Comment(Tail):
+    """A last line that YAML readers skip. It begins with a line feed where the value does not end with one."""
+
+    text = True
+    room = 40
+    _form = re.compile(rb"(?:# perscache 1 |\n#perscache 1 )([0-9a-f]{8}) ([0-9a-f]{16})\n")
+
+    def _tail(self, value: Buffer, bits: int, digest: int) -> bytes:
+        open_line = len(value) > 0 and value[-1] != 10
+        return b"%b %08x %016x\n" % (b"\n#perscache 1" if open_line else b"# perscache 1", bits, digest)
+
+    def _parse(self, tail: bytes) -> tuple[int, int]:
+        if not (said := self._form.fullmatch(tail)):
+            raise ValueError("no comment of ours")
+        return int(said[1], 16), int(said[2], 16)
+
+
+# --- Beside the file.
+
+
+class Beside(Seal):
+    """For formats without room: an extended attribute, or a hidden file where the file system keeps none.
+
+    The hidden file holds one record for each writing, added before the value is published: whichever of two writers
+    comes last, its seal is there.
+    """
+
+    text = True
+    _attribute = "user.perscache"
+    _most_records = 16
+
+    def write(self, fd: int, value: Buffer, seed: int, seconds: float | None, file: str) -> None:
+        """The value as it is, its seal on the descriptor or in the hidden file."""
+        write_all(fd, value)
+        bits = _bits(seconds)
+        record = _record(bits, xxh3_64_intdigest(value, seed ^ bits))
+        if hasattr(os, "setxattr"):
+            with suppress(OSError):
+                os.setxattr(fd, self._attribute, record)
+                return
+        self._add(record, self._hidden(file), os.fstat(fd).st_mode & 0o777)
+
+    def read(self, fd: int, size: int, seed: int, file: str) -> tuple[Buffer, float | None]:
+        """Any of the records may match."""
+        value = read_all(fd, size)
+        records = self._records(fd, file)
+        for record in records:
+            with suppress(ValueError):
+                bits, digest = _read_record(record)
+                if xxh3_64_intdigest(value, seed ^ bits) == digest:
+                    return value, _seconds(bits)
+        raise BrokenSeal(value, sealed=bool(records))
+
+    def present(self, fd: int, size: int, file: str) -> bool:
+        """As an attribute, or in a hidden file."""
+        return bool(self._records(fd, file))
+
+    def removed(self, file: str) -> None:
+        """Its hidden file goes with it."""
+        with suppress(OSError):
+            os.unlink(self._hidden(file))
+
+    @staticmethod
+    def _hidden(file: str) -> str:
+        folder, name = os.path.split(file)
+        return f"{folder}{os.sep}.{name}.seal"
+
+    def _records(self, fd: int, file: str) -> list[bytes]:
+        if hasattr(os, "getxattr"):
+            with suppress(OSError):
+                return [os.getxattr(fd, self._attribute)]
+        try:
+            hidden = os.open(self._hidden(file), os.O_RDONLY | _FLAGS)
+        except OSError:
+            return []
+        try:
+            records = os.read(hidden, 2 * self._most_records * _RECORD.size)
+        finally:
+            os.close(hidden)
+        return [records[at : at + _RECORD.size] for at in range(0, len(records), _RECORD.size)]
+
+    def _add(self, record: bytes, hidden: str, mode: int) -> None:
+        fd = os.open(hidden, os.O_WRONLY | os.O_APPEND | os.O_CREAT | _FLAGS, mode)
+        try:
+            size = os.fstat(fd).st_size
+            # A killed or failed write may leave a torn record, and each replacement adds one: begin anew now and then.
+            if size % _RECORD.size or size >= self._most_records * _RECORD.size:
+                os.ftruncate(fd, 0)
+            write_all(fd, record)
+        finally:
+            os.close(fd)
+
+
+# --- By extension.
+
+_TRAILER, _GAP, _BLANKS, _COMMENT, _BESIDE = Trailer(), Gap(), Blanks(), Comment(), Beside()
+_BY_EXTENSION: dict[str, Seal] = {
+    **dict.fromkeys(("pickle", "pkl", "cloudpickle", "npy", "npz", "zip"), _TRAILER),
+    "parquet": _GAP,
+    "json": _BLANKS,
+    **dict.fromkeys(("yaml", "yml"), _COMMENT),
+}
+
+
+def seal_of(name: str) -> Seal:
+    """How a file called ``name`` is sealed: by what follows the last dot."""
+    return _BY_EXTENSION.get(name.rpartition(".")[2], _BESIDE)
+
+
+# --- Bytes.
+
+_RECORD = struct.Struct("<4sIQ")
+_MAGIC = b"psc\x01"
+_BITS, _FLOAT = struct.Struct("<I"), struct.Struct("<f")
+_UNTIMED = 0x7FC00000  # the quiet NaN
+_LONGEST = 3.4e38
+
+
+def _record(bits: int, digest: int) -> bytes:
+    return _RECORD.pack(_MAGIC, bits, digest)
+
+
+def _read_record(record: bytes) -> tuple[int, int]:
+    if len(record) != _RECORD.size:
+        raise ValueError("cut off")
+    bits: int
+    digest: int
+    magic, bits, digest = _RECORD.unpack(record)
+    if magic != _MAGIC:
+        raise ValueError("no record of ours")
+    return bits, digest
+
+
+def _bits(seconds: float | None) -> int:
+    if seconds is None or math.isnan(seconds):
+        return _UNTIMED
+    return int.from_bytes(_FLOAT.pack(max(0.0, min(seconds, _LONGEST))), "little")
+
+
+def _seconds(bits: int) -> float | None:
+    if bits == _UNTIMED:
+        return None
+    seconds: float
+    (seconds,) = _FLOAT.unpack(_BITS.pack(bits))
+    return seconds
+
+
+def _unsealed(data: Buffer) -> tuple[Buffer, float | None]:
+    raise BrokenSeal(data, sealed=False)
+
+
+# --- Whole reads and writes: the system's own may do less than they were asked.
+
+
+def write_all(fd: int, *pieces: Buffer) -> None:
+    """Write every byte of ``pieces``, or raise OSError: a full disk first shows as a short write."""
+    views = [memoryview(piece).cast("B") for piece in pieces if len(piece)]
+    while views:
+        written = os.writev(fd, views) if hasattr(os, "writev") else os.write(fd, views[0])
+        while views and written >= len(views[0]):
+            written -= len(views.pop(0))
+        if written:
+            views[0] = views[0][written:]
+
+
+def read_all(fd: int, size: int) -> Buffer:
+    """The next ``size`` bytes of ``fd``, fewer where it ends; a memoryview above the 2 GB that one read gives."""
+    data = os.read(fd, min(size, _LONGEST_READ))
+    if len(data) == size:
+        return data
+    whole = memoryview(bytearray(size))
+    whole[: len(data)] = data
+    return whole[: len(data) + _fill(fd, whole[len(data) :])].toreadonly()
+
+
+def _fill(fd: int, view: memoryview) -> int:
+    """Read into ``view`` until it is full or the file ends; how many bytes came."""
+    filled = 0
+    while filled < len(view):
+        if hasattr(os, "readv"):
+            count = os.readv(fd, [view[filled:]])
+        else:
+            piece = os.read(fd, min(len(view) - filled, _LONGEST_READ))
+            count = len(piece)
+            view[filled : filled + count] = piece
+        if not count:
+            break
+        filled += count
+    return filled
+
+
+def _pread(fd: int, size: int, position: int) -> bytes:
+    """``size`` bytes at ``position``, leaving ``fd`` where it is."""
+    if hasattr(os, "pread"):
+        return os.pread(fd, size, position)
+    here = os.lseek(fd, 0, os.SEEK_CUR)
+    os.lseek(fd, position, os.SEEK_SET)
+    data = os.read(fd, size)
+    os.lseek(fd, here, os.SEEK_SET)
+    return data

@@ -1,0 +1,207 @@
+"""The counters of a local storage: entries, bytes and the oldest use in each of 256 shards and in all.
+
+A file of 257 records of 32 bytes, changed under a lock of the whole file. Counters are hints: a record that is missing
+or damaged counts as nothing until its shard is counted again. Never mapped into memory: a full disk would turn a write
+into a signal.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from xxhash import xxh3_64_digest
+
+from .layout import SAFE, Layout
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _try_lock(fd: int) -> None:
+        os.lseek(fd, 0, os.SEEK_SET)
+        msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
+
+else:
+    import fcntl
+
+    def _try_lock(fd: int) -> None:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+SHARDS = 256
+_TOTAL = SHARDS
+_RECORD = struct.Struct("<qqqQ")
+_VALUES = struct.Struct("<qqq")
+_PATIENCE = 0.05
+
+
+class Count(NamedTuple):
+    """What one shard holds, or all do."""
+
+    entries: int
+    bytes: int
+    oldest: int
+    """When the entry that was used longest ago was used, in nanoseconds since the epoch; 0 where nobody knows."""
+
+
+NOTHING = Count(0, 0, 0)
+
+
+class Usage:
+    """The counters of the storage that ``layout`` describes."""
+
+    def __init__(self, layout: Layout) -> None:
+        """Nothing is opened or made yet."""
+        self._layout = layout
+        self._file = layout.state("usage")
+
+    def total(self) -> Count | None:
+        """All shards together, as of now; None where a count is missing."""
+        try:
+            fd = os.open(self._file, os.O_RDONLY | SAFE)
+        except OSError:
+            return None
+        try:
+            return _get(fd, _TOTAL)
+        finally:
+            os.close(fd)
+
+    def shards(self) -> list[Count | None]:
+        """Each shard; None where its count is missing."""
+        try:
+            fd = os.open(self._file, os.O_RDONLY | SAFE)
+        except OSError:
+            return [None] * SHARDS
+        try:
+            data = os.read(fd, SHARDS * _RECORD.size)
+        finally:
+            os.close(fd)
+        return [_parse(data[shard * _RECORD.size :][: _RECORD.size], shard) for shard in range(SHARDS)]
+
+    def add(self, changes: Iterable[tuple[int, int, int]]) -> Count | None:
+        """Count ``changes``, each a shard, entries and bytes; the total after, None where a count is missing."""
+        with self._locked() as fd:
+            if fd is None:
+                return None
+            entries = size = 0
+            for shard, more_entries, more_bytes in changes:
+                entries += more_entries
+                size += more_bytes
+                if (count := _get(fd, shard)) is not None:
+                    _put(fd, shard, _plus(count, more_entries, more_bytes))
+            if (before := _get(fd, _TOTAL)) is None:
+                return None
+            total = _plus(before, entries, size)
+            _put(fd, _TOTAL, total)
+            return total
+
+    def recount(self, counted: dict[int, Count], before: list[Count | None]) -> Count | None:
+        """Replace shards by what was counted; ``before`` is what `shards` said when the counting began."""
+        with self._locked() as fd:
+            if fd is None:
+                return None
+            for shard, seen in counted.items():
+                count = seen
+                earlier, now = before[shard], _get(fd, shard)
+                if earlier is not None and now is not None:
+                    # What others stored meanwhile may be missing from the count: rather too many than over the limit.
+                    more_entries, more_bytes = now.entries - earlier.entries, now.bytes - earlier.bytes
+                    count = Count(count.entries + max(0, more_entries), count.bytes + max(0, more_bytes), count.oldest)
+                _put(fd, shard, count)
+            counts = [known for shard in range(SHARDS) if (known := _get(fd, shard)) is not None]
+            if len(counts) < SHARDS:
+                return None
+            oldest = min((count.oldest for count in counts if count.entries), default=0)
+            total = Count(sum(c.entries for c in counts), sum(c.bytes for c in counts), oldest)
+            _put(fd, _TOTAL, total)
+            return total
+
+    def forget(self) -> None:
+        """Begin anew: nothing is stored."""
+        with self._locked() as fd:
+            if fd is not None:
+                _clear(fd)
+
+    def lose(self) -> None:
+        """Nobody knows what is stored: count anew when it matters."""
+        with self._locked() as fd:
+            if fd is not None:
+                os.ftruncate(fd, 0)
+
+    @contextmanager
+    def _locked(self) -> Iterator[int | None]:
+        """The counters, locked; None where the disk refuses or somebody stands still while holding the lock."""
+        try:
+            fd = self._open()
+        except OSError:
+            yield None
+            return
+        try:
+            yield fd if _lock(fd) else None
+        finally:
+            os.close(fd)
+
+    def _open(self) -> int:
+        try:
+            return os.open(self._file, os.O_RDWR | SAFE)
+        except FileNotFoundError:
+            empty = next(self._layout.functions(), None) is None
+            self._layout.make_state()
+            fd = os.open(self._file, os.O_RDWR | os.O_CREAT | SAFE, self._layout.file_mode)
+            if empty and _lock(fd) and not os.fstat(fd).st_size:
+                _clear(fd)
+            return fd
+
+
+def _clear(fd: int) -> None:
+    data = b"".join([_pack(NOTHING, index) for index in range(SHARDS + 1)])
+    os.lseek(fd, 0, os.SEEK_SET)
+    os.write(fd, data)
+
+
+def _plus(count: Count, entries: int, size: int) -> Count:
+    oldest = count.oldest or time.time_ns()
+    return Count(max(0, count.entries + entries), max(0, count.bytes + size), oldest)
+
+
+def _get(fd: int, index: int) -> Count | None:
+    os.lseek(fd, index * _RECORD.size, os.SEEK_SET)
+    return _parse(os.read(fd, _RECORD.size), index)
+
+
+def _put(fd: int, index: int, count: Count) -> None:
+    os.lseek(fd, index * _RECORD.size, os.SEEK_SET)
+    os.write(fd, _pack(count, index))
+
+
+def _pack(count: Count, index: int) -> bytes:
+    values = _VALUES.pack(*count)
+    return values + xxh3_64_digest(values, index + 1)
+
+
+def _parse(record: bytes, index: int) -> Count | None:
+    values = record[:-8]
+    if len(record) != _RECORD.size or xxh3_64_digest(values, index + 1) != record[-8:]:
+        return None
+    return Count(*_VALUES.unpack(values))
+
+
+def _lock(fd: int) -> bool:
+    """Lock the file that ``fd`` is; the lock goes with the descriptor. Says no after a twentieth of a second."""
+    stop = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            _try_lock(fd)
+        except (BlockingIOError, PermissionError):
+            if time.monotonic() > stop:
+                return False
+            time.sleep(0.0002)
+        except OSError:
+            return False
+        else:
+            return True
