@@ -19,7 +19,7 @@ ROWS = [
     "serializers.* storage.*",
     "fingerprint fingerprint.* code code.* key",
     "single_flight",
-    "protocol calls iterations handle cached typing cache",
+    "plan steps protocol calls iterations handle cached typing cache",
     # The faces, which the core itself does not use.
     "perscache serializers storage cli report pytest_plugin testing testing.*",
 ]
@@ -28,7 +28,9 @@ ROWS = [
 def row(module: str) -> int:
     exact = [number for number, names in enumerate(ROWS) if module in names.split()]
     within = [number for number, names in enumerate(ROWS) if f"{module.partition('.')[0]}.*" in names.split()]
-    return next(iter(exact + (within if "." in module else [])))
+    found = exact or (within if "." in module else [])
+    assert found, f"{module} stands in no row: say where it belongs"
+    return found[0]
 
 
 def modules() -> list[str]:

@@ -43,10 +43,12 @@ if TYPE_CHECKING:
 __all__ = ["API", "Call", "Entry", "Serializer", "Storage", "Stored", "hookimpl", "register", "unregister"]
 
 
-def __getattr__(name: str) -> Any:
-    # Events stand above plugins; importing them here would go in a circle.
-    if name == "Call":
-        from ..events import Call
+if not TYPE_CHECKING:
 
-        return Call
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    def __getattr__(name: str) -> Any:
+        # Events stand above plugins; importing them here would go in a circle.
+        if name == "Call":
+            from ..events import Call
+
+            return Call
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

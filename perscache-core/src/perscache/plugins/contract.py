@@ -6,7 +6,6 @@ import inspect
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from difflib import get_close_matches
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -247,5 +246,7 @@ def _kind(value: object) -> str:
 
 def suggestion(name: str, names: Iterable[str]) -> str:
     """``" (did you mean 'json'?)"``, or nothing where no name is near."""
+    from difflib import get_close_matches
+
     near = get_close_matches(name.lower(), sorted(names), n=1, cutoff=0.6)
     return f" (did you mean {near[0]!r}?)" if near else ""

@@ -6,8 +6,7 @@ import importlib
 import os
 import re
 import threading
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from .. import trouble
 from .known import Kind
@@ -19,8 +18,7 @@ DISABLE: Final = "PERSCACHE_DISABLE_PLUGINS"
 """The environment variable that names distributions or modules to pass over, separated by commas."""
 
 
-@dataclass(frozen=True)
-class Claim:
+class Claim(NamedTuple):
     """A distribution's word that a module of its gives ``name``."""
 
     kind: Kind
@@ -49,8 +47,7 @@ class Claim:
         return canonical(name) == canonical(self.distribution) or f"{self.entry.module}.".startswith(f"{name}.")
 
 
-@dataclass(frozen=True)
-class Offers:
+class Offers(NamedTuple):
     """All claims of one scan, by kind and name."""
 
     claims: dict[tuple[Kind, str], list[Claim]]

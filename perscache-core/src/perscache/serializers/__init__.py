@@ -20,16 +20,18 @@ _BUILT_IN: Final = frozenset(__all__) - {"Serializer", "make_serializer"}
 _PLUGINS: Final = {"CSVSerializer": "csv", "ParquetSerializer": "parquet", "YAMLSerializer": "yaml"}
 
 
-def __getattr__(name: str) -> Any:
-    if name in _BUILT_IN:
-        from . import builtin
+if not TYPE_CHECKING:  # Checkers are to find a name that nobody gives.
 
-        return getattr(builtin, name)
-    if name in _PLUGINS:
-        from ..plugins import registry
+    def __getattr__(name: str) -> Any:
+        if name in _BUILT_IN:
+            from . import builtin
 
-        return registry.serializer(_PLUGINS[name])
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            return getattr(builtin, name)
+        if name in _PLUGINS:
+            from ..plugins import registry
+
+            return registry.serializer(_PLUGINS[name])
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
