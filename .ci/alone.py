@@ -2,8 +2,8 @@
 
     python3 .ci/alone.py perscache-core perscache-yaml
 
-Each environment holds the distribution, the core's wheel, what both require, and the distribution's dependency group
-``test``. The tests run from a copy, so that nothing but the wheel can answer an import.
+Each environment holds the distribution, the core's wheel, what both require, and the distribution's extra ``test``. The
+tests run from a copy, so that nothing but the wheel can answer an import.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import tomllib
 import venv
 import zipfile
 from pathlib import Path
@@ -64,19 +63,11 @@ def passes_alone(name: str, wheels: dict[str, Path], home: Path) -> bool:
     environment = home / "environment"
     venv.create(environment, with_pip=True, clear=True)
     python = environment / ("Scripts" if sys.platform == "win32" else "bin") / "python"
-    needed = {str(wheels[CORE]), str(wheels[name]), *test_requirements(name)}
     shutil.copytree(ROOT / name / "tests", home / name / "tests")
     shutil.copy(ROOT / "pyproject.toml", home)
-    install = [str(python), "-m", "pip", "install", "-q", *sorted(needed)]
+    install = [str(python), "-m", "pip", "install", "-q", str(wheels[CORE]), f"{wheels[name]}[test]"]
     test = [str(python), "-m", "pytest", "-q", f"{name}/tests"]
     return all(subprocess.run(command, cwd=home, check=False).returncode == 0 for command in (install, test))
-
-
-def test_requirements(name: str) -> list[str]:
-    """The distribution's dependency group ``test``."""
-    project = tomllib.loads((ROOT / name / "pyproject.toml").read_text(encoding="utf-8"))
-    requirements: list[str] = project["dependency-groups"]["test"]
-    return requirements
 
 
 if __name__ == "__main__":
