@@ -11,7 +11,9 @@ import pytest
 from perscache.entry import Entry
 from perscache.errors import PluginContractError, UnknownPlugin
 from perscache.events import Call, Observers
-from perscache.plugins import hookimpl, unregister
+from perscache.plugins import hookimpl, specs, unregister
+from perscache.plugins.contract import EVENTS
+from perscache.plugins.known import Kind
 
 CALL = Call("shop.price", "shop.price/1.json", "normal")
 ENTRY = Entry(CALL.path, datetime(2026, 1, 1, tzinfo=UTC), 3)
@@ -94,6 +96,11 @@ def tell_all(observers, storage=None):
 def test_an_observer_hears_every_event_with_its_facts():
     diary = Diary()
     assert diary.heard == tell_all(Observers([diary])) != []
+
+
+def test_there_is_no_hook_that_nobody_calls():
+    hooks = {name for name in vars(specs) if name.startswith("perscache_")}
+    assert hooks - {kind.hook for kind in Kind} == set(EVENTS) == {hook for hook in dir(Diary) if hook in hooks}
 
 
 def test_an_observer_takes_only_the_facts_that_it_names():

@@ -347,6 +347,14 @@ def test_a_broken_installation_does_not_hide_the_others(site):
     assert registry.serializer("ini").name == "ini"
 
 
+def test_an_entry_point_that_names_no_module_is_passed_over(site, monkeypatch):
+    monkeypatch.setenv("PERSCACHE_DISABLE_PLUGINS", "ini_plugin")
+    site.install("perscache-ini", entry_points=DECLARES_INI, ini_plugin=INI)
+    with pytest.warns(PerscacheWarning, match="metadata cannot be read"):
+        site.install("perscache-broken", entry_points="[perscache.serializers]\nbroken = no module!\n")
+    assert "disabled" in message(UnknownPlugin, "ini")
+
+
 def test_what_is_left_of_a_removed_distribution_is_passed_over(site):
     info = site.install("perscache-ini", entry_points=DECLARES_INI, ini_plugin=INI)
     (info / "METADATA").unlink()

@@ -87,7 +87,8 @@ def import_failure(label: str, claim: Claim | None, error: BaseException) -> Plu
 def _check_version(source: object, label: str, claim: Claim | None) -> None:
     version = getattr(source, "PERSCACHE_API", None)
     if version is None and not isinstance(source, ModuleType):
-        version = getattr(sys.modules.get(type(source).__module__), "PERSCACHE_API", None)
+        module = claim.module if claim else type(source).__module__
+        version = getattr(sys.modules.get(module), "PERSCACHE_API", None)
     if version is None:
         if claim is None:
             return  # A script registers what it has just written, against what is installed.
