@@ -62,7 +62,8 @@ class ParquetSerializer(Serializer):
     def _dumps(self, data: Any, kind: str) -> bytes:
         from . import tables
 
-        table, notes = data, {}
+        table = data
+        notes: dict[str, Any] = {}
         if kind == "pandas.DataFrame":
             from . import frames
 
@@ -87,9 +88,9 @@ class ParquetSerializer(Serializer):
 
             return frames.to_frame(table, notes)
         if notes["kind"] == "polars.DataFrame":
-            import polars
+            import polars as pl
 
-            return polars.from_arrow(table)
+            return pl.from_arrow(table)
         return table
 
     def changes(self, data: Any) -> str | None:

@@ -1,4 +1,4 @@
-"""pandas frames as Arrow tables, with notes on what pyarrow would forget, and what would still come back differently."""
+"""pandas frames as Arrow tables, with notes on what pyarrow would forget, and what still comes back differently."""
 
 from __future__ import annotations
 
@@ -48,15 +48,15 @@ def to_frame(table: pa.Table, notes: Notes) -> pd.DataFrame:
     frame: pd.DataFrame = table.to_pandas()
     if "rows" in notes:
         # A RangeIndex is no column, so that without other columns the file has no rows.
-        frame = pd.DataFrame(index=pd.RangeIndex(*notes["rows"], name=frame.index.name), columns=frame.columns)
+        frame = pd.DataFrame(index=_range(notes["rows"], frame.index.name), columns=frame.columns)
     for position, missing in notes["objects"].items():
         values = table.column(int(position)).to_pylist()
         if missing == "nan":
             values = [math.nan if value is None else value for value in values]
-        frame.isetitem(int(position), pd.Series(values, index=frame.index, dtype=object))
+        frame.isetitem(int(position), pd.array(values, dtype=object))
     if columns := notes.get("columns"):
         if "range" in columns:
-            frame.columns = pd.RangeIndex(*columns["range"], name=columns["name"])
+            frame.columns = _range(columns["range"], columns["name"])
         else:
             frame.columns = pd.Index(columns["values"], dtype=columns["dtype"], name=columns["name"])
     if "index_names" in notes:
@@ -85,17 +85,17 @@ def value_change(frame: pd.DataFrame) -> str | None:
 
     for position, (name, dtype) in enumerate(zip(frame.columns, frame.dtypes, strict=True)):
         column = frame.iloc[:, position]
-        if dtype == object and (change := _object_change(column)):
+        if str(dtype) == "object" and (change := _object_change(column)):
             return f"column {name!r}: {change}"
         if str(dtype) in ("Float32", "Float64") and np.isnan(column.to_numpy("float64", na_value=0.0)).any():
             return f"column {name!r}: NaN becomes NA"
     levels = [frame.index.get_level_values(level) for level in range(frame.index.nlevels)]
     for level in levels:
-        if level.dtype == object:
+        if str(level.dtype) == "object":
             import pyarrow as pa
 
             back = pa.Table.from_pandas(pd.DataFrame(index=level.rename(None))).to_pandas().index
-            if back.dtype != object or not _same(list(level), list(back)):
+            if str(back.dtype) != "object" or not _same(list(level), list(back)):
                 return f"the index of object becomes one of {back.dtype}"
     return None
 
@@ -107,7 +107,7 @@ def _objects(frame: pd.DataFrame) -> dict[str, str]:
     """Which columns hold Python objects, by position, and what stands for a missing one: None or nan."""
     found = {}
     for position, dtype in enumerate(frame.dtypes):
-        if dtype == object:
+        if str(dtype) == "object":
             column = frame.iloc[:, position]
             if "ndarray" not in {kind.__name__ for kind in set(map(type, column))}:
                 found[str(position)] = _missing(column)
@@ -133,9 +133,16 @@ def _columns(columns: pd.Index[Any]) -> Notes | None:
         return {"range": [columns.start, columns.stop, columns.step], "name": columns.name}
     named_plainly = columns.dtype == "str" and columns.is_unique and type(columns.name) in (str, type(None))
     values = columns.tolist()
-    if named_plainly or not (columns.dtype == object or SCALARS.issuperset(map(type, values))):
+    if named_plainly or not (str(columns.dtype) == "object" or SCALARS.issuperset(map(type, values))):
         return None
     return {"values": _json_names(values), "dtype": str(columns.dtype), "name": columns.name}
+
+
+def _range(bounds: list[int], name: Any) -> pd.RangeIndex:
+    import pandas as pd
+
+    start, stop, step = bounds
+    return pd.RangeIndex(start, stop, step, name=name)
 
 
 def _unique(names: Iterable[str]) -> list[str]:

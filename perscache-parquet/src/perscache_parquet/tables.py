@@ -37,7 +37,7 @@ def write(table: pa.Table, notes: dict[str, Any], compression: str | None) -> by
         write_page_checksum=True,
         use_compliant_nested_type=False,  # the compliant one renames the fields of lists
     )
-    return sink.getvalue().to_pybytes()
+    return bytes(sink.getvalue())
 
 
 def read(data: bytes) -> tuple[pa.Table, dict[str, Any]]:
@@ -119,9 +119,13 @@ def _coded(chunk: pa.Array, kind: pa.DictionaryType, values: pa.Array) -> pa.Dic
 
     if pa.types.is_dictionary(chunk.type):
         found = chunk.dictionary.cast(values.type)
-        indices = chunk.indices if found.equals(values) else pc.index_in(found, values).take(chunk.indices)
+        indices = (
+            chunk.indices
+            if found.equals(values)
+            else pc.call_function("index_in", [found], pc.SetLookupOptions(values)).take(chunk.indices)
+        )
     else:
-        indices = pc.index_in(chunk, values)
+        indices = pc.call_function("index_in", [chunk], pc.SetLookupOptions(values))
     return pa.DictionaryArray.from_arrays(indices.cast(kind.index_type), values, ordered=kind.ordered)
 
 
