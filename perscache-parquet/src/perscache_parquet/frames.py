@@ -53,7 +53,8 @@ def to_frame(table: pa.Table, notes: Notes) -> pd.DataFrame:
         values = table.column(int(position)).to_pylist()
         if missing == "nan":
             values = [math.nan if value is None else value for value in values]
-        frame.isetitem(int(position), pd.array(values, dtype=object))
+        series: Any = pd.Series(values, index=frame.index, dtype=object)
+        frame.isetitem(int(position), series)
     if columns := notes.get("columns"):
         if "range" in columns:
             frame.columns = _range(columns["range"], columns["name"])
