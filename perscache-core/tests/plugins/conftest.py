@@ -53,6 +53,14 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
 
 
 @pytest.fixture
+def bare(site: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
+    """A site beside which nothing is installed, whatever the tests run in."""
+    monkeypatch.setattr(sys, "path", [place for place in sys.path if not place.endswith("-packages")])
+    registry.rescan()
+    return site
+
+
+@pytest.fixture
 def registered() -> Iterator[Callable[[Any], Any]]:
     """Register a plugin until the end of the test; gives it back."""
     plugins: list[Any] = []

@@ -1,6 +1,5 @@
 """A name finds its plugin, installed, built in or registered; where it cannot, the message says why and what to do."""
 
-import subprocess
 import sys
 import threading
 from textwrap import dedent
@@ -21,7 +20,7 @@ from perscache.errors import (
     RivalPlugins,
     UnknownPlugin,
 )
-from perscache.plugins import Serializer, discovery, hookimpl, register, registry, unregister
+from perscache.plugins import Serializer, hookimpl, register, registry, unregister
 
 INI = """
     from perscache.plugins import Serializer, hookimpl
@@ -75,10 +74,6 @@ BUCKET = """
 DECLARES_INI = "[perscache.serializers]\nini = ini_plugin\n"
 
 
-def installed(distribution: str) -> bool:
-    return discovery.installed_version(distribution) is not None
-
-
 def message(expected: type[Exception], name: str) -> str:
     with pytest.raises(expected) as caught:
         registry.serializer(name)
@@ -95,19 +90,11 @@ def test_an_installed_serializer_is_found_by_the_name_of_its_entry_point(site):
     assert found().loads(found().dumps({"a": 1})) == {"a": 1}
 
 
-def test_a_storage_is_found_by_each_of_its_schemes_and_its_module_is_loaded_once(site):
-    source = (
-        BUCKET + "\n    import builtins\n    builtins.loads_of_bucket = getattr(builtins, 'loads_of_bucket', 0) + 1\n"
-    )
+def test_a_storage_is_found_by_each_of_its_schemes_and_its_module_is_loaded_once(site, capsys):
     points = "[perscache.storages]\nbucket = bucket_plugin\nbkt = bucket_plugin\n"
-    site.install("perscache-bucket", entry_points=points, bucket_plugin=source)
-    import builtins
-
-    try:
-        assert registry.storage_class("bucket") is registry.storage_class("BKT")
-        assert builtins.loads_of_bucket == 1  # type: ignore[attr-defined]
-    finally:
-        del builtins.loads_of_bucket  # type: ignore[attr-defined]
+    site.install("perscache-bucket", entry_points=points, bucket_plugin=BUCKET + "\n    print('loaded')\n")
+    assert registry.storage_class("bucket") is registry.storage_class("BKT")
+    assert capsys.readouterr().out == "loaded\n"
 
 
 def test_an_entry_point_may_name_an_object_in_a_module(site):
@@ -136,13 +123,14 @@ def test_plugins_that_nobody_names_are_not_imported(site):
     assert "bad_plugin" not in sys.modules
 
 
-def test_built_in_names_are_found_without_a_scan(site):
-    code = (
-        "from perscache.plugins import discovery, registry\n"
-        "registry.serializer('json'), registry.serializer('cloudpickle'), registry.storage_class('memory')\n"
-        "assert not discovery.scanned()\n"
+def test_built_in_names_are_found_without_a_scan(run):
+    run(
+        """
+        from perscache.plugins import discovery, registry
+        registry.serializer("json"), registry.serializer("cloudpickle"), registry.storage_class("memory")
+        assert not discovery.scanned()
+        """
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_what_was_installed_after_the_scan_is_found(site):
@@ -165,7 +153,7 @@ def test_threads_that_ask_at_once_get_the_same_class(site):
 
 
 def test_a_plugin_whose_module_asks_for_plugins_in_another_thread_does_not_block(site):
-    # Two threads, each importing what the other waits for: a lock around imports would never come free.
+    # A lock held around the import would never come free.
     source = """
         import threading
         from perscache.plugins import registry
@@ -190,15 +178,15 @@ def test_the_first_of_two_copies_on_the_path_counts_as_it_does_for_imports(site,
 # --- Not to be had.
 
 
-def test_a_known_name_that_is_not_installed_says_what_to_install(site):
-    text = (
-        message(PluginNotInstalled, "parquet")
-        if not installed("perscache-parquet")
-        else "pip install perscache-parquet"
-    )
-    assert text.endswith("pip install perscache-parquet")
-    with pytest.raises(PluginNotInstalled, match=r"'s3://'.*pip install perscache-s3$"):
-        registry.storage_class("s3")
+@pytest.mark.parametrize("name", ["csv", "parquet", "yaml"])
+def test_a_known_name_that_is_not_installed_says_what_to_install(bare, name):
+    assert message(PluginNotInstalled, name).endswith(f"pip install perscache-{name}")
+
+
+@pytest.mark.parametrize(("scheme", "distribution"), [("gs", "perscache-gcs"), ("s3", "perscache-s3")])
+def test_a_known_scheme_that_is_not_installed_says_what_to_install(bare, scheme, distribution):
+    with pytest.raises(PluginNotInstalled, match=f"'{scheme}://'.*pip install {distribution}$"):
+        registry.storage_class(scheme)
 
 
 def test_a_known_distribution_without_the_name_is_to_be_upgraded(site):
@@ -453,14 +441,19 @@ def test_what_is_no_plugin_cannot_be_registered(wrong):
 # --- By class.
 
 
-def test_the_classes_of_plugins_are_attributes_of_perscache(site):
-    if installed("perscache-yaml"):
-        site.install("yaml-rival", entry_points="")
-        assert perscache.serializers.YAMLSerializer is registry.serializer("yaml")
-    else:
-        source = INI.replace('"ini"', '"yaml"')
-        site.install("perscache-yaml", entry_points="[perscache.serializers]\nyaml = yaml_plugin\n", yaml_plugin=source)
-        assert perscache.serializers.YAMLSerializer.__module__ == "yaml_plugin"
+def test_the_classes_of_plugins_are_attributes_of_perscache(bare):
+    points = "[perscache.serializers]\nyaml = yaml_plugin\n[perscache.storages]\ngs = bucket_plugin\n"
+    ini, bucket = INI.replace('"ini"', '"yaml"'), BUCKET.replace('"bucket"', '"gs"')
+    bare.install("perscache-yaml", entry_points=points, yaml_plugin=ini, bucket_plugin=bucket)
+    assert perscache.serializers.YAMLSerializer.__module__ == "yaml_plugin"
+    assert perscache.storage.GoogleCloudStorage.__module__ == "bucket_plugin"
+
+
+def test_importing_the_class_of_a_missing_plugin_says_what_to_install(bare):
+    with pytest.raises(ImportError, match=r"pip install perscache-parquet$"):
+        from perscache.serializers import ParquetSerializer  # noqa: F401
+    with pytest.raises(ImportError, match=r"pip install perscache-gcs$"):
+        from perscache.storage import GoogleCloudStorage  # noqa: F401
 
 
 def test_modules_list_the_classes_that_they_give_and_no_others():

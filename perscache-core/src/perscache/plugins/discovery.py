@@ -134,10 +134,10 @@ def _mentions_us(distribution: Distribution) -> bool:
 
 
 def _name(distribution: Distribution) -> str:
-    name = distribution.metadata["Name"]
-    if not name:
+    metadata = distribution.metadata
+    if "Name" not in metadata:
         raise ValueError("it has no name")
-    return str(name)
+    return metadata["Name"]
 
 
 def _same(one: Distribution, other: Distribution) -> bool:
