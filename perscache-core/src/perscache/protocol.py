@@ -17,7 +17,8 @@ from .events import Call
 from .modes import Mode
 from .plan import Plan, Reason
 from .single_flight import Flight, Seat
-from .steps import Compute, Decode, Encode, Raised, Read, Step, Wait, Write
+from .steps import Acquire, Compute, Decode, Encode, Raised, Read, Step, Wait, Write
+from .storage.base import Lock
 from .trouble import OnError, logger
 
 V = TypeVar("V")
@@ -160,19 +161,34 @@ def _fly(question: Question, missed: Missed, seen: int) -> Generator[Step, Any, 
 
 
 def _lead(question: Question, missed: Missed, flight: Flight, seen: int) -> Generator[Step, Any, Result[Any] | Raised]:
+    """Compute for those who wait in this process, and as the only one among processes where the storage has locks."""
+    storage, path = question.plan.storage, question.path
+    held = tuple(key[1] for key in single_flight.aboard() if key[0] == storage.identity)
     with flight.leading():
-        if seen != single_flight.landings():
-            # Somebody landed since the look-up, perhaps with this key.
-            found = yield from look_up(question)
-            if not isinstance(found, Missed):
-                return found
-            missed = found
+        lock: Lock | None = None
+        locked = False
         try:
-            flight.outcome, flight.data = yield from _compute(question, missed)
-        except Exception as error:
-            flight.outcome = Raised(error)
-            raise
-        return flight.outcome
+            lock = storage.lock(path) if question.mode.writes else None
+            locked = lock is not None and (yield Acquire(lock, held))
+        except Exception as error:  # noqa: BLE001  # Locks save work, nothing depends on them.
+            question.failed("lock", error, "other processes may compute the same")
+        try:
+            if locked or seen != single_flight.landings():
+                # Somebody may have stored it since the look-up.
+                found = yield from look_up(question)
+                if not isinstance(found, Missed):
+                    return found
+                missed = found
+            try:
+                outcome, flight.data = yield from _compute(question, missed)
+            except Exception as error:
+                flight.outcome = Raised(error)
+                raise
+            flight.outcome = outcome
+            return outcome
+        finally:
+            if lock is not None and locked:
+                lock.release()
 
 
 def _share(

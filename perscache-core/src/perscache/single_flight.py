@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 if TYPE_CHECKING:
     import asyncio
+
+
+Key: TypeAlias = tuple[str, str]
+"""The identity of a storage, and a path in it."""
 
 
 class Seat(Enum):
@@ -35,7 +39,7 @@ class Flight:
 
     __slots__ = ("_blocked_on", "_event", "_futures", "data", "key", "landed", "outcome")
 
-    def __init__(self, key: Hashable) -> None:
+    def __init__(self, key: Key) -> None:
         self.key: Final = key
         self.landed = False
         self.outcome: Any = None
@@ -122,7 +126,7 @@ class Flight:
         return False
 
 
-def board(key: Hashable) -> tuple[Seat, Flight]:
+def board(key: Key) -> tuple[Seat, Flight]:
     """The seat of one who asks for ``key``, and the flight under way; who gets WAIT must go on to wait for it."""
     mine = _aboard.get()
     with _guard:
@@ -137,6 +141,11 @@ def board(key: Hashable) -> tuple[Seat, Flight]:
         return Seat.WAIT, flight
 
 
+def aboard() -> tuple[Key, ...]:
+    """The keys of the computations that the running code is a part of, outermost first."""
+    return tuple(flight.key for flight in _aboard.get())
+
+
 def landings() -> int:
     """How many flights have landed. Unchanged since a look-up: nobody can have stored the key in between."""
     return _landings
@@ -149,7 +158,7 @@ def _wake(futures: list[asyncio.Future[None]]) -> None:
 
 
 _guard = threading.Lock()
-_flights: dict[Hashable, Flight] = {}
+_flights: dict[Key, Flight] = {}
 _landings = 0
 
 # The flights of whose computations the running code is a part, outermost first.

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .entry import Entry
     from .plan import Plan
     from .single_flight import Flight
+    from .storage.base import Lock
 
 T = TypeVar("T")
 
@@ -75,7 +76,15 @@ class Wait:
     flight: Flight
 
 
-Step: TypeAlias = Read | Decode | Compute | Encode | Write | Wait
+@dataclass(frozen=True, slots=True)
+class Acquire:
+    """Gives whether the lock is held now."""
+
+    lock: Lock
+    held: tuple[str, ...]
+
+
+Step: TypeAlias = Read | Decode | Compute | Encode | Write | Wait | Acquire
 
 
 def _nothing() -> Any:
@@ -114,6 +123,8 @@ def _perform(step: Step, compute: Callable[[], Any]) -> Any:
             return plan.storage.store(entry, data)
         case Wait(flight):
             return flight.wait()
+        case Acquire(lock, held):
+            return lock.acquire(held)
 
 
 async def arun(steps: Generator[Step, Any, T], compute: Callable[[], Awaitable[Any]] = _nothing) -> T:
@@ -150,6 +161,8 @@ async def _aperform(step: Step, compute: Callable[[], Awaitable[Any]]) -> Any:
             return await plan.storage.astore(entry, data)
         case Wait(flight):
             return await flight.await_()
+        case Acquire(lock, held):
+            return await lock.aacquire(held)
 
 
 async def _in_thread(work: Callable[..., T], *args: Any) -> T:

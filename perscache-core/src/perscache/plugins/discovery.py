@@ -12,7 +12,7 @@ from .. import trouble
 from .known import Kind
 
 if TYPE_CHECKING:
-    from importlib.metadata import Distribution, EntryPoint
+    from .._metadata import Distribution, EntryPoint
 
 DISABLE: Final = "PERSCACHE_DISABLE_PLUGINS"
 """The environment variable that names distributions or modules to pass over, separated by commas."""
@@ -82,7 +82,7 @@ def rescan() -> Offers:
 
 def installed_version(distribution: str) -> str | None:
     """The version of an installed distribution; None where it is not installed."""
-    from importlib import metadata
+    from .. import _metadata as metadata
 
     try:
         return metadata.version(distribution)
@@ -100,7 +100,7 @@ _scans: Final[list[Offers]] = []
 
 
 def _scan() -> Offers:
-    from importlib import metadata
+    from .. import _metadata as metadata
 
     claims: list[Claim] = []
     seen: set[str] = set()

@@ -4,12 +4,34 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, ClassVar, Self
 
 from ..entry import Entry, Stored, moment
 from ..errors import ConfigurationError, Unsupported
+
+
+class Lock(ABC):
+    """The right to compute one entry, among all who share a storage."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def acquire(self, held: Sequence[str]) -> bool:
+        """Hold it, waiting as long as that takes.
+
+        Gives False where the wait would never end, the caller holding the locks of the paths ``held`` meanwhile, and
+        where locks do not work: the caller computes then, without.
+        """
+
+    @abstractmethod
+    async def aacquire(self, held: Sequence[str]) -> bool:
+        """`acquire` without holding up the event loop."""
+
+    @abstractmethod
+    def release(self) -> None:
+        """Let the next one in. It never raises and never waits: what takes time goes on by itself."""
 
 
 class Storage(ABC):
@@ -68,6 +90,10 @@ class Storage(ABC):
 
         await asyncio.to_thread(self.store, entry, data)
 
+    def lock(self, path: str) -> Lock | None:
+        """The lock of the entry under ``path``; None where processes cannot be kept from computing at the same time."""
+        return None
+
     # --- Looking and removing. Optional.
 
     def peek(self, path: str) -> Entry | None:
@@ -83,7 +109,7 @@ class Storage(ABC):
         raise self._cannot("list its entries")
 
     def clear(self, function: str | None = None) -> int:
-        """Remove every entry of the folder ``function``, or of all; how many there were. Never what we did not write."""
+        """Remove every entry of the folder ``function``, or of all, and nothing that we did not write; how many."""
         return sum(self.delete(entry.path) for entry in list(self.entries(function)))
 
     def prune(self, max_age: float | None = None) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -19,10 +20,11 @@ from . import journal
 from .base import Storage
 from .eviction import Eviction, Victim
 from .layout import NONBLOCK, SAFE, STATE, Layout, Place
+from .locks import EntryLock, Locks
 from .options import check, split_url, truth, whole
 from .seal import BrokenSeal, Buffer, seal_of
 from .trash import Trash
-from .usage import Usage
+from .usage import Change, Usage
 
 Durable = Literal["auto"] | bool
 
@@ -32,12 +34,13 @@ INLINE = 256 * 1024
 _OPTIONS = ("max_size", "max_entries", "durable", "shared", "trust_unsealed")
 _DURABLE_FROM = 0.25
 _FUTURE = 5.0
-_HOUR = 3_600_000_000_000
 _PLACES = 4096
 _INLINE_CLEAR = 1000
 _COUNTED_CLEAR = 5000
 _REGULAR = 0o170022  # the mask of type, and of writing by the group and by others
+_PLAIN = stat.S_IFREG
 _NOATIME = getattr(os, "O_NOATIME", 0)
+_new = tuple.__new__  # a named tuple's own constructor is written in Python and takes 0.2 µs more
 _SETS_TIMES_BY_FD = os.utime in os.supports_fd
 
 
@@ -78,11 +81,12 @@ class LocalFileStorage(Storage):
         self._layout = Layout(self.location, shared=self.shared)
         self._usage = Usage(self._layout)
         self._trash = Trash(self._layout)
+        self._locks = Locks(self._layout)
         self._eviction = Eviction(self._layout, self._usage, self.max_size, self.max_entries, self._evicted)
         self._limited = self.max_size is not None or self.max_entries is not None
         self._marking = self._limited
         self._flags = os.O_RDONLY | NONBLOCK | SAFE | (0 if self.shared else _NOATIME)
-        self._owners = {0, os.geteuid()} if hasattr(os, "geteuid") else None
+        self._owner = os.geteuid() if hasattr(os, "geteuid") else 0
         self._places: dict[str, Place] = {}
         self._journals: dict[str, int] = {}
         self._begun = False
@@ -96,18 +100,14 @@ class LocalFileStorage(Storage):
 
     def load(self, path: str, max_age: float | None = None) -> Stored:
         """Every byte verified, and expired when older than ``max_age`` seconds or from the future."""
-        place = self._places.get(path) or self._place(path)
-        try:
-            fd = os.open(place.file, self._flags)
-        except OSError as error:
-            fd = self._open_elsewhere(place, error)
-        try:
-            return self._read(place, fd, os.fstat(fd), max_age)
-        finally:
-            os.close(fd)
+        return self._load(path, max_age, sys.maxsize)  # type: ignore[return-value]
 
     async def aload(self, path: str, max_age: float | None = None) -> Stored:
         """`load`: up to 256 KiB at once, larger values in a thread."""
+        return self._load(path, max_age, INLINE) or await super().aload(path, max_age)
+
+    def _load(self, path: str, max_age: float | None, at_most: int) -> Stored | None:
+        """What `load` gives, or None for a file of more than ``at_most`` bytes. Every call more would be measurable."""
         place = self._places.get(path) or self._place(path)
         try:
             fd = os.open(place.file, self._flags)
@@ -115,29 +115,27 @@ class LocalFileStorage(Storage):
             fd = self._open_elsewhere(place, error)
         try:
             status = os.fstat(fd)
-            if status.st_size <= INLINE:
-                return self._read(place, fd, status, max_age)
-        finally:
-            os.close(fd)
-        return await super().aload(path, max_age)
-
-    def _read(self, place: Place, fd: int, status: os.stat_result, max_age: float | None) -> Stored:
-        if status.st_mode & _REGULAR != stat.S_IFREG or (self._owners and status.st_uid not in self._owners):
-            self._refuse(place, status)
-        created = status.st_mtime
-        if max_age is not None and not -_FUTURE <= time.time() - created <= max_age:
-            raise CacheExpired(f"{place.file} was written at {moment(created):%Y-%m-%d %H:%M:%S} UTC: too old")
-        try:
-            value, seconds = place.seal.read(fd, status.st_size, place.seed, place.file)
-        except BrokenSeal as broken:
-            value, seconds = self._unseal(place, status, broken), None
+            size = status.st_size
+            if size > at_most:
+                return None
+            if status.st_mode & _REGULAR != _PLAIN or status.st_uid != self._owner:
+                self._refuse(place, status)
+            created = status.st_mtime
+            if max_age is not None and not -_FUTURE <= time.time() - created <= max_age:
+                raise CacheExpired(f"{place.file} was written at {moment(created):%Y-%m-%d %H:%M:%S} UTC: too old")
+            try:
+                value, seconds = place.seal.read(fd, size, place.seed, place.file)
+            except BrokenSeal as broken:
+                value, seconds = self._unseal(place, status, broken), None
+            if self._marking and time.time_ns() - status.st_atime_ns > self._eviction.mark_after:
+                self._mark(place, fd, status)
+            return _new(Stored, (value, created, seconds))
         except OSError as error:
             if error.errno == errno.ESTALE:
                 raise FileNotFoundError(errno.ENOENT, "removed on the server", place.file) from error
             raise
-        if self._marking:
-            self._mark(place, fd, status)
-        return Stored(value, created, seconds)
+        finally:
+            os.close(fd)
 
     def _place(self, path: str) -> Place:
         place = self._layout.place(path)
@@ -168,7 +166,7 @@ class LocalFileStorage(Storage):
             raise StorageError(f"{place.file} may be written by anybody: not read; chmod o-w it, or remove it")
         if self.shared:
             return
-        if self._owners and status.st_uid not in self._owners:
+        if status.st_uid not in {self._owner, 0}:
             raise StorageError(f"{place.file} belongs to user {status.st_uid}: not read; use shared=True, or remove it")
         if hasattr(os, "getegid") and mode & 0o020 and status.st_gid != os.getegid():
             raise StorageError(
@@ -211,19 +209,17 @@ class LocalFileStorage(Storage):
         return aside
 
     def _mark(self, place: Place, fd: int, status: os.stat_result) -> None:
-        """Note the use, if the last note is older than a sixteenth of the oldest entry's, and at most an hour old."""
+        """Note the use, if the last note is old enough to matter for the order of eviction."""
         now = time.time_ns()
-        if now - status.st_atime_ns <= min((now - (self._eviction.oldest or self._first_oldest())) >> 4, _HOUR):
-            return
-        try:
-            os.utime(fd if _SETS_TIMES_BY_FD else place.file, ns=(now, status.st_mtime_ns))
-        except OSError:
-            self._marking = False
+        if now - status.st_atime_ns > self._eviction.look_at_clock(now):
+            try:
+                os.utime(fd if _SETS_TIMES_BY_FD else place.file, ns=(now, status.st_mtime_ns))
+            except OSError:
+                self._marking = False
 
-    def _first_oldest(self) -> int:
-        total = self._usage.total()
-        self._eviction.oldest = total.oldest if total is not None and total.oldest else time.time_ns()
-        return self._eviction.oldest
+    def lock(self, path: str) -> EntryLock:
+        """One computation of ``path`` at a time, among all processes that use the folder."""
+        return self._locks.lock(self._places.get(path) or self._place(path))
 
     # --- Writing.
 
@@ -239,24 +235,29 @@ class LocalFileStorage(Storage):
         place = self._places.get(entry.path) or self._place(entry.path)
         if not self._begun:
             self._begin()
+        changes: list[Change] = []
         if self._limited:
             self._eviction.admit(entry.path, len(data))
             with suppress(OSError):
-                self._eviction.make_room(len(data))
-        file = self._layout.target(place)
+                changes = self._eviction.make_room(len(data))
         try:
-            replaced = self._publish(place, file, data, entry)
-        except FileNotFoundError:  # the folder was cleared meanwhile
-            replaced = self._publish(place, file, data, entry)
+            file = self._layout.target(place)
+            try:
+                replaced = self._publish(place, file, data, entry)
+            except FileNotFoundError:  # the folder was cleared meanwhile
+                replaced = self._publish(place, file, data, entry)
+            changes.append((place.shard, int(replaced is None), len(data) - (replaced or 0)))
+        finally:
+            with suppress(OSError):
+                self._usage.add(changes)
         with suppress(OSError):
             self._note(place, file, entry)
-        with suppress(OSError):
-            size = len(data) if replaced is None else len(data) - replaced
-            self._usage.add([(place.shard, replaced is None, size)])
 
     def _begin(self) -> None:
-        """Before the first store: go on with what another process left in the trash."""
+        """Before the first store: set up the counters, and go on with what another process left in the trash."""
         self._begun = True
+        with suppress(OSError):
+            self._usage.begin()
         if self._trash.full():
             self._empty_trash()
 
