@@ -11,7 +11,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Coroutine, Mapping
-from concurrent.futures import Future, wait
+from concurrent.futures import CancelledError, Future, wait
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import aiohttp
 
     from .storage import GoogleCloudStorage
+
+Request: TypeAlias = "Callable[[], Coroutine[Any, Any, Any]]"
 
 FileSystem: TypeAlias = Any
 """A gcsfs.core.GCSFileSystem, which has no types."""
@@ -37,15 +39,6 @@ class Allowance:
         self._end = time.monotonic() + timeout
         self.last = ""
 
-    @staticmethod
-    def current() -> Allowance | None:
-        """That of the call in which this runs, if it is one of ours."""
-        return _allowance.get()
-
-    def enter(self) -> None:
-        """Make it that of the running call."""
-        _allowance.set(self)
-
     def extend(self, size: int) -> None:
         """Grant the time that a body of ``size`` bytes may take."""
         self._end += size / SLOWEST
@@ -56,7 +49,8 @@ class Allowance:
         return max(0.0, self._end - time.monotonic())
 
 
-_allowance: ContextVar[Allowance | None] = ContextVar("perscache_gcs_allowance", default=None)
+_allowance: Final[ContextVar[Allowance | None]] = ContextVar("perscache_gcs_allowance", default=None)
+"""That of the call in which code runs, if it is one of ours."""
 
 
 class Client:
@@ -78,35 +72,45 @@ class Client:
     async def call(self, method: str, path: str, *args: str, **kwargs: Any) -> tuple[Mapping[str, str], bytes]:
         """Headers and body of one request, tried again by gcsfs for as long as the call's allowance lasts."""
         if "data" in kwargs:
+            if allowance := _allowance.get():
+                allowance.extend(len(kwargs["data"]))
             kwargs["data"] = _Body(kwargs["data"])
         answer: tuple[Mapping[str, str], bytes] = await self._fs._call(method, path, *args, **kwargs)
         return answer
 
-    def run(self, request: Callable[[], Coroutine[Any, Any, Any]], allowance: Allowance) -> Any:
-        """The answer to ``request``, awaited by the calling thread; TimeoutError when the allowance is used up."""
+    def run(self, request: Request, timeout: float) -> Any:
+        """The answer to ``request``, awaited by the calling thread.
+
+        Raises TimeoutError, with what happened last, after ``timeout`` seconds and the time that bodies may take.
+        """
+        allowance = Allowance(timeout)
         future = self._submit(request, allowance)
         try:
             while not wait((future,), allowance.left).done:
                 if not allowance.left:
-                    raise TimeoutError
+                    raise TimeoutError(allowance.last)
             return future.result()
+        except CancelledError:
+            # Only the end of the interpreter cancels: nothing is left to return to for a thread that outlives it.
+            threading.Event().wait()
         finally:
             future.cancel()
 
-    async def arun(self, request: Callable[[], Coroutine[Any, Any, Any]], allowance: Allowance) -> Any:
-        """The answer to ``request``, awaited by a task of any event loop; cancelling that cancels the request."""
+    async def arun(self, request: Request, timeout: float) -> Any:
+        """`run` for a task of any event loop; cancelling it cancels the request."""
+        allowance = Allowance(timeout)
         waiter = asyncio.wrap_future(self._submit(request, allowance))
         try:
             while not (await asyncio.wait((waiter,), timeout=allowance.left))[0]:
                 if not allowance.left:
-                    raise TimeoutError
+                    raise TimeoutError(allowance.last)
             return waiter.result()
         finally:
             waiter.cancel()
 
-    def _submit(self, request: Callable[[], Coroutine[Any, Any, Any]], allowance: Allowance) -> Future[Any]:
+    def _submit(self, request: Request, allowance: Allowance) -> Future[Any]:
         async def bounded() -> Any:
-            allowance.enter()
+            _allowance.set(allowance)
             if (task := asyncio.current_task()) is not None:
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
@@ -148,37 +152,51 @@ def _file_system(storage: GoogleCloudStorage) -> FileSystem:
 
     # Not gcsfs.GCSFileSystem: that one probes over gRPC first, a minute where gRPC is blocked.
     from gcsfs.core import GCSFileSystem
+    from google.auth.exceptions import GoogleAuthError
 
-    file_system: Callable[..., FileSystem] = GCSFileSystem
-    emulated = storage.endpoint is not None and not storage.endpoint.startswith("https://")
     pays = storage.requester_pays
-    return file_system(
-        token="anon" if storage.token is None and emulated else storage.token,
-        access=storage.access,
-        # Not project=: one that differs from the credentials' own makes gcsfs fall back to anonymous.
-        requester_pays=(storage.project or True) if pays is True else pays,
-        endpoint_url=storage.endpoint_url,
-        requests_timeout=aiohttp.ClientTimeout(total=None, sock_connect=storage.timeout, sock_read=storage.timeout),
-        session_kwargs={
+    options: dict[str, Any] = {
+        "access": storage.access,
+        # Not project=: one that differs from the credentials' own makes gcsfs refuse them.
+        "requester_pays": (storage.project or True) if pays is True else pays,
+        "endpoint_url": storage.endpoint_url,
+        "requests_timeout": aiohttp.ClientTimeout(total=None, sock_connect=storage.timeout, sock_read=storage.timeout),
+        "session_kwargs": {
             **storage.session_kwargs,
             "trace_configs": [*storage.session_kwargs.get("trace_configs", ()), _trace()],
         },
-        use_listings_cache=False,
-        skip_instance_cache=True,
-    )
+        "use_listings_cache": False,
+        "skip_instance_cache": True,
+    }
+    for token in _tokens(storage):
+        try:
+            return GCSFileSystem(token=token, **options)
+        except (GoogleAuthError, ValueError):
+            if storage.token is not None:
+                raise
+    raise AssertionError("anonymous access needs nothing")
+
+
+def _tokens(storage: GoogleCloudStorage) -> tuple[Any, ...]:
+    if storage.token is not None:
+        return (storage.token,)
+    if storage.endpoint is not None and not storage.endpoint.startswith("https://"):
+        return ("anon",)
+    # gcsfs's own order asks the metadata server once more, for many seconds where there is none.
+    return ("google_default", "cache", "anon")
 
 
 def _trace() -> aiohttp.TraceConfig:
     import aiohttp
 
     async def answered(_session: Any, _context: Any, params: aiohttp.TraceRequestEndParams) -> None:
-        if allowance := Allowance.current():
+        if allowance := _allowance.get():
             allowance.last = f"HTTP {params.response.status}"
             if params.response.ok:
                 allowance.extend(params.response.content_length or 0)
 
     async def failed(_session: Any, _context: Any, params: aiohttp.TraceRequestExceptionParams) -> None:
-        if allowance := Allowance.current():
+        if allowance := _allowance.get():
             allowance.last = str(params.exception) or type(params.exception).__name__
 
     trace = aiohttp.TraceConfig()
@@ -198,7 +216,7 @@ class _Quiet(logging.Filter):
     """Drops gcsfs's tracebacks of failures in our calls: those are raised, and told once, by perscache."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return record.levelno < logging.ERROR or Allowance.current() is None
+        return record.levelno < logging.ERROR or _allowance.get() is None
 
 
 # --- The ends of clients.

@@ -5,18 +5,19 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable, Coroutine, Mapping
-from concurrent.futures import Future
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from perscache.errors import ConfigurationError, DamagedEntry, StorageError
 from perscache.storage.remote import Found, Listed, Page, Refused, RemoteStorage
 from perscache.units import Duration, Size
 
-from .client import Allowance, Client, connect
-
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from google.auth.credentials import Credentials
+
+    from .client import Client, Request
 
 RESUMABLE = 50 * 1000 * 1000
 """Bytes from which an upload goes in parts."""
@@ -123,8 +124,6 @@ class GoogleCloudStorage(RemoteStorage):
             "crc32c": _crc32c(data),
             "metadata": metadata,
         }
-        if allowance := Allowance.current():
-            allowance.extend(len(data))
         target = f"{self._client().upload_base}b/{self.bucket}/o"
         if len(data) < RESUMABLE:
             await self._put_whole(target, resource, data)
@@ -213,6 +212,8 @@ class GoogleCloudStorage(RemoteStorage):
         return f"{self.url}: what answered is not Google Cloud Storage: look at endpoint_url= and at proxies"
 
     def _client(self) -> Client:
+        from .client import connect
+
         live = self._now_live()
         with live.lock:
             making: Future[Client] | None = live.client
@@ -223,28 +224,33 @@ class GoogleCloudStorage(RemoteStorage):
         except TimeoutError as error:
             raise StorageError(f"{self.url}: no Google credentials within {self.timeout:g} s") from error
         except Exception as error:
+            if isinstance(self.token, str):
+                # Without the cause: its text may hold the token.
+                raise Refused(
+                    f"{self.url}: the token= that was given cannot be used ({type(error).__name__}): give the path of "
+                    "a key file, 'google_default', 'anon', or leave it out"
+                ) from None
             raise self._explained(error) from error
 
-    def _wait(self, request: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-        client, allowance = self._client(), Allowance(self.timeout)
+    def _wait(self, request: Request) -> Any:
+        client = self._client()
         try:
-            return client.run(request, allowance)
+            return client.run(request, self.timeout)
         except TimeoutError as error:
-            raise self._late(allowance) from error
+            raise self._late(error) from None
 
-    async def _await(self, request: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    async def _await(self, request: Request) -> Any:
         import asyncio
 
         making = self._now_live().client
         client = self._client() if making is not None and making.done() else await asyncio.to_thread(self._client)
-        allowance = Allowance(self.timeout)
         try:
-            return await client.arun(request, allowance)
+            return await client.arun(request, self.timeout)
         except TimeoutError as error:
-            raise self._late(allowance) from error
+            raise self._late(error) from None
 
-    def _late(self, allowance: Allowance) -> StorageError:
-        last = f" (last: {allowance.last})" if allowance.last else ""
+    def _late(self, error: TimeoutError) -> StorageError:
+        last = f" (last: {error})" if str(error) else ""
         return StorageError(f"{self.url} did not answer within {self.timeout:g} s{last}")
 
     def _explained(self, error: Exception) -> StorageError:

@@ -18,7 +18,7 @@ from datetime import datetime
 from functools import partial
 from itertools import islice
 from typing import Any, ClassVar, NamedTuple, NoReturn, Self, TypeAlias, TypeVar
-from urllib.parse import parse_qsl, quote, unquote, urlsplit
+from urllib.parse import quote, unquote
 
 import xxhash
 
@@ -26,6 +26,7 @@ from ..entry import Entry, Stored, moment
 from ..errors import CacheExpired, ConfigurationError, DamagedEntry, StorageError
 from ..units import Duration, Size, seconds, size_in_bytes
 from .base import Storage
+from .options import check, split_url
 
 log = logging.getLogger("perscache")
 
@@ -121,18 +122,13 @@ class RemoteStorage(Storage):
     @classmethod
     def from_url(cls, url: str, **options: Any) -> Self:
         """The storage at ``scheme://bucket/folder?option=value``; ``options`` are stronger than the query."""
-        parts = urlsplit(url)
-        if parts.fragment or url.endswith("#"):
-            raise ConfigurationError(f"{url} holds '#', which some stores cut names at: choose another folder name")
-        asked: dict[str, Any] = {}
-        for name, text in parse_qsl(parts.query, keep_blank_values=True):
-            if name not in cls.url_options:
-                raise ConfigurationError(f"{url}: {name!r} is no option of {cls.__name__}{_nearest(name, cls)}")
-            try:
-                asked[name] = cls.url_options[name](text)
-            except ValueError as error:
-                raise ConfigurationError(f"{url}: {name}={text!r} cannot be read: {error}") from error
-        return cls(parts.netloc + parts.path, **(asked | options))
+        place, query = split_url(url)
+        check(cls.__name__, query, cls.url_options)
+        try:
+            asked = {name: cls.url_options[name](text) for name, text in query.items()}
+        except ValueError as error:
+            raise ConfigurationError(f"{url}: {error}") from error
+        return cls(place, **(asked | options))
 
     @property
     def url(self) -> str:
@@ -269,8 +265,10 @@ class RemoteStorage(Storage):
             held = sum(listed.size for _, listed in kept)
             if self.max_size is None or held <= self.max_size:
                 return
-            for entry, listed in sorted(kept, key=lambda pair: pair[1].created):
-                if held <= self.max_size * SWEEP_TO:
+            by_age = sorted(kept, key=lambda pair: pair[1].created)
+            for entry, listed in by_age:
+                newest = listed is by_age[-1][1]
+                if held <= self.max_size * (1 if newest else SWEEP_TO):
                     return
                 held -= listed.size
                 yield entry, listed, "limit"
@@ -597,10 +595,3 @@ def _split(location: str, schemes: Iterable[str]) -> tuple[str, str]:
             "which one store or another cannot take: use letters, digits, '.', '_', '-' and single inner '/'"
         )
     return bucket, prefix
-
-
-def _nearest(name: str, storage: type[RemoteStorage]) -> str:
-    from difflib import get_close_matches
-
-    near = get_close_matches(name, storage.url_options, 1)
-    return f": did you mean {near[0]!r}?" if near else f": it takes {', '.join(sorted(storage.url_options))}"

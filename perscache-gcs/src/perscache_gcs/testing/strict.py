@@ -39,8 +39,11 @@ class Object:
 class StrictServer:
     """One server on 127.0.0.1, as a context manager; its state may be looked at and changed between requests.
 
-    ``faults`` are taken one a request, "ok" for none: a status such as "503", "stall", "reset", "truncate" (the body
-    ends early), "corrupt" (a byte of it differs), "lost reply" (done, then reset). ``always`` is for all that follow.
+    ``faults`` are taken one a request, "ok" for none; ``always`` is for all that follow:
+
+    - a status such as "503"; "reset" of the connection; "stall" until ``released``;
+    - "lost reply": done, then reset; "slow": the body takes ``slowness`` seconds, in pieces;
+    - "truncate": the body ends early; "corrupt": a byte of it differs.
     """
 
     def __init__(self) -> None:
@@ -51,6 +54,7 @@ class StrictServer:
         self.queries: list[dict[str, str]] = []
         self.faults: deque[str] = deque()
         self.always = "ok"
+        self.slowness = 1.0
         self.clock_offset = 0.0
         """Seconds by which the server's clock is ahead."""
         self.page_size = 1000
@@ -142,7 +146,7 @@ class _Handler(BaseHTTPRequestHandler):
             fault = fake.faults.popleft() if fake.faults else fake.always
             fake.requests.append(self._name(url.path, query, body))
             fake.queries.append(query)
-            if fault in ("stall", "reset") or fault.isdigit():
+            if fault == "reset" or fault.isdigit():
                 answer: tuple[int, dict[str, str], bytes] = (0, {}, b"")
             else:
                 try:
@@ -152,7 +156,7 @@ class _Handler(BaseHTTPRequestHandler):
                     answer = (refusal.status, {"Content-Type": "application/json"}, json.dumps(said).encode())
         if fault == "stall":
             fake.released.wait(60)
-        elif fault in ("reset", "lost reply"):
+        if fault in ("reset", "lost reply"):
             self._reset()
         elif fault.isdigit():
             self._send(int(fault), {}, json.dumps({"error": {"code": int(fault), "message": "injected"}}).encode())
@@ -307,9 +311,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if fault == "corrupt" and body:
             body = body[:-1] + bytes([body[-1] ^ 1])
-        self.wfile.write(body[: len(body) // 2] if fault == "truncate" else body)
         if fault == "truncate":
             self.close_connection = True
+            body = body[: len(body) // 2]
+        pieces = 10 if fault == "slow" else 1
+        size = -(-len(body) // pieces)
+        for start in range(0, len(body), max(1, size)):
+            self.wfile.write(body[start : start + size])
+            time.sleep(self.server.fake.slowness / pieces if fault == "slow" else 0)
 
     def _reset(self) -> None:
         self.close_connection = True
