@@ -1,14 +1,16 @@
 """Eviction: what was used longest ago leaves, when what is stored outgrows its limit.
 
-A storage of up to 4,096 entries is looked at as a whole and the order is exact. A larger one is looked at by 256ths,
-the one with the oldest entry first. A look remembers the oldest tenth of what it saw, and counts exactly on the way;
-the stores that follow remove from that tenth, each what it needs for itself, so that nobody pauses for others.
+A storage of up to 4,096 entries is looked at as a whole and the order is exact. Of a larger one a look takes about as
+many, in whole 256ths, those with the oldest entries. A look remembers the oldest tenth of what it saw, and counts
+exactly on the way; the stores that follow remove from that tenth, each what it needs for itself, so that nobody pauses
+for others.
 """
 
 from __future__ import annotations
 
 import os
 import stat
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -17,7 +19,7 @@ from typing import NamedTuple
 from ..errors import StorageError
 from .layout import Layout, shard_of
 from .seal import seal_of
-from .usage import NOTHING, SHARDS, Count, Usage
+from .usage import NOTHING, SHARDS, Change, Count, Usage
 
 EXACT = 4096
 """Entries up to which the whole storage is one shard."""
@@ -25,6 +27,9 @@ EXACT = 4096
 _TIME = 0.02
 _MORE = 1.25
 _BARREN = 3
+_TYPE = 0o170000
+_new = tuple.__new__
+_HOUR = 3_600_000_000_000
 
 
 class Victim(NamedTuple):
@@ -57,8 +62,10 @@ class Eviction:
         self._removed = removed
         self._victims: deque[Victim] = deque()
         self._foreign: set[str] = set()
-        self.oldest = 0
-        """When the oldest known entry was used, nanoseconds since the epoch."""
+        self._removals = 0
+        self._oldest = 0
+        self.mark_after = 0
+        """Nanoseconds: an entry whose use was noted longer ago than this is noted again when it is used."""
 
     def admit(self, path: str, size: int) -> None:
         """StorageError for a value that is larger than the limit: it would push out everything and not fit."""
@@ -69,17 +76,17 @@ class Eviction:
         if self._max_entries == 0:
             raise StorageError(f"{path} is not stored: max_entries is 0")
 
-    def make_room(self, size: int, entries: int = 1, *, patient: bool = False) -> int:
-        """Remove entries until ``size`` bytes and ``entries`` more fit; how many went.
+    def make_room(self, size: int, entries: int = 1, *, patient: bool = False) -> list[Change]:
+        """Remove entries until ``size`` bytes and ``entries`` more fit; what is yet to be taken from the counters.
 
         Unless ``patient``, stops after 20 ms once 1.25 times what is to be written is freed.
         """
         have = self._usage.total() or self._count()
         if have is None:
-            return 0
-        self.oldest = have.oldest
+            return []
+        self._learn(have)
+        changes: list[Change] = []
         gone = freed = barren = 0
-        changes: list[tuple[int, int, int]] = []
         stop = time.monotonic() + _TIME
         while self._exceeds(have.entries + entries, have.bytes + size):
             if not patient and freed >= _MORE * size and gone >= _MORE * entries and time.monotonic() > stop:
@@ -93,27 +100,43 @@ class Eviction:
                 if counted is None or not self._victims or barren > _BARREN:
                     break
                 have = counted
-                self.oldest = have.oldest
+                self._learn(have)
             elif self._remove(victim):
                 have = Count(have.entries - 1, have.bytes - victim.size, have.oldest)
                 gone += 1
                 freed += victim.size
                 barren = 0
                 changes.append((victim.shard, -1, -victim.size))
-        if changes:
-            self._usage.add(changes)
-        return gone
+        return changes
 
     def prune(self) -> int:
         """Count everything, and remove what is over the limit; how many went."""
         self._victims.clear()
         before = self._usage.shards()
-        self._usage.recount(self._sift(self._look(None, None) or [], range(SHARDS)), before)
-        return self.make_room(0, 0, patient=True)
+        seen = self._look(None, sys.maxsize) or []
+        self._usage.recount(self._sift(seen, range(SHARDS)), before)
+        self._removals = 0
+        self._usage.add(self.make_room(0, 0, patient=True))
+        return self._removals
 
     def forget(self) -> None:
         """Everything was removed by somebody else."""
         self._victims.clear()
+
+    def look_at_clock(self, now: int) -> int:
+        """`mark_after` as of ``now``: a sixteenth of the age of the oldest use, at most an hour.
+
+        Within 0.1 point of the exact order in hit ratio, and almost no hit has to write.
+        """
+        if not self._oldest:
+            total = self._usage.total()
+            self._oldest = (total.oldest if total is not None else 0) or now
+        self.mark_after = min(max(0, now - self._oldest) >> 4, _HOUR)
+        return self.mark_after
+
+    def _learn(self, have: Count) -> None:
+        self._oldest = have.oldest
+        self.look_at_clock(time.time_ns())
 
     def _exceeds(self, entries: int, size: int) -> bool:
         return (self._max_size is not None and size > self._max_size) or (
@@ -138,42 +161,59 @@ class Eviction:
             os.unlink(victim.file)
         except FileNotFoundError:
             return False
+        self._removals += 1
         self._removed(victim, status)
         return True
 
     def _count(self) -> Count | None:
-        """Look at the whole storage or at its oldest shard, and remember whom to remove next; the total."""
+        """Look at some 4,096 entries, those of the oldest shards, and remember whom to remove next; the total."""
         before = self._usage.shards()
-        known = [count for count in before if count is not None]
-        if sum(count.entries for count in known) <= EXACT and (seen := self._look(None, 2 * EXACT)) is not None:
-            counted = self._sift(seen, range(SHARDS))
-        else:
-            missing = (shard for shard, count in enumerate(before) if count is None)
-            held = [(count.oldest, shard) for shard, count in enumerate(before) if count is not None and count.entries]
-            shard = next(missing, None)
-            if shard is None:
-                shard = min(held)[1]
-            counted = self._sift(self._look(shard, None) or [], (shard,))
-        return self._usage.recount(counted, before)
+        entries = sum(count.entries for count in before if count is not None)
+        if entries <= EXACT and (seen := self._look(None, 2 * EXACT)) is not None:
+            return self._usage.recount(self._sift(seen, range(SHARDS)), before)
+        unknown = [shard for shard, count in enumerate(before) if count is None][:1]
+        eldest = sorted(
+            (count.oldest, shard) for shard, count in enumerate(before) if count is not None and count.entries
+        )
+        shards = unknown or [shard for _, shard in eldest[: max(1, EXACT * SHARDS // max(1, entries))]]
+        return self._usage.recount(self._sift(self._look(frozenset(shards), sys.maxsize) or [], shards), before)
 
-    def _look(self, shard: int | None, at_most: int | None) -> list[Victim] | None:
-        """The entries of ``shard`` or of all; None where there are more than ``at_most``."""
+    def _look(self, shards: frozenset[int] | None, at_most: int) -> list[Victim] | None:
+        """The entries of ``shards`` or of all; None where there are more than ``at_most``."""
         seen: list[Victim] = []
-        layout = self._layout
-        for function in layout.functions():
-            for folder in layout.folders(function, shard):
-                for item in layout.files(folder, shard):
-                    try:
-                        status = item.stat(follow_symlinks=False)
-                    except OSError:
-                        continue
-                    if stat.S_ISREG(status.st_mode) and item.path not in self._foreign:
-                        name = item.name
-                        size = max(0, status.st_size - seal_of(name).room)
-                        seen.append(Victim(status.st_atime_ns, item.path, function, size, shard_of(name)))
-                    if at_most is not None and len(seen) > at_most:
-                        return None
+        for function in self._layout.functions():
+            for folder in self._layout.folders(function, shards):
+                try:
+                    with os.scandir(folder) as found:
+                        self._see(found, function, shards, seen)
+                except OSError:
+                    continue
+                if len(seen) > at_most:
+                    return None
         return seen
+
+    def _see(
+        self, found: Iterable[os.DirEntry[str]], function: str, shards: frozenset[int] | None, seen: list[Victim]
+    ) -> None:
+        """Add to ``seen`` what has the name of an entry. Runs for thousands of files while a caller waits."""
+        room: dict[str, int] = {}
+        for item in found:
+            name = item.name
+            extension = name.rpartition(".")[2]
+            if name[0] == "." or extension == name:
+                continue
+            shard = shard_of(name)
+            if shards is not None and shard not in shards:
+                continue
+            try:
+                status = item.stat(follow_symlinks=False)
+            except OSError:
+                continue
+            if status.st_mode & _TYPE == stat.S_IFREG and item.path not in self._foreign:
+                if extension not in room:
+                    room[extension] = seal_of(name).room
+                size = max(0, status.st_size - room[extension])
+                seen.append(_new(Victim, (status.st_atime_ns, item.path, function, size, shard)))
 
     def _sift(self, seen: list[Victim], shards: Iterable[int]) -> dict[int, Count]:
         """Remember the oldest tenth of ``seen``; what each of ``shards`` holds, and the oldest use beyond it."""

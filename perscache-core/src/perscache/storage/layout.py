@@ -39,7 +39,6 @@ NONBLOCK: Final[int] = getattr(os, "O_NONBLOCK", 0)
 
 _FUNCTION = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", re.ASCII)
 _PATH = re.compile(r"([A-Za-z0-9_-][A-Za-z0-9._-]*)/(([A-Za-z0-9_-]+)\.[A-Za-z0-9][A-Za-z0-9._-]*)", re.ASCII)
-_SHARD = re.compile(r"[0-9a-f]{2}", re.ASCII)
 _TEMPORARY = re.compile(r"\.[0-9a-f]{8}-\d+-\d+\.tmp", re.ASCII)
 _ABANDONED = 3600.0
 _RECOUNT = 256
@@ -127,7 +126,7 @@ class Layout:
             names = os.listdir(path)
         except OSError:
             return 0
-        if len(names) >= FLAT or any(len(name) == 2 and _SHARD.fullmatch(name) for name in names):
+        if len(names) >= FLAT or any(name in _SHARDS for name in names):
             self._fanned.add(folder)
             return 0
         self.sweep(path, names)
@@ -161,31 +160,26 @@ class Layout:
                 if not item.name.startswith(".") and item.is_dir(follow_symlinks=False):
                     yield item.name
 
-    def folders(self, function: str, shard: int | None = None) -> Iterator[str]:
-        """The folders that may hold entries of ``function``: its own, and its shards or only the one asked for."""
+    def folders(self, function: str, shards: frozenset[int] | None = None) -> Iterator[str]:
+        """The folders that may hold entries of ``function``: its own, and its shards or only those asked for."""
         own = self.root + function
         if not _is_folder(own) or _FUNCTION.fullmatch(function) is None:
             return
         yield own
-        if shard is not None:
-            folder = f"{own}{os.sep}{shard:02x}"
-            if _is_folder(folder):
-                yield folder
+        if shards is not None:
+            yield from filter(_is_folder, (f"{own}{os.sep}{shard:02x}" for shard in shards))
             return
-        shards: list[str] = []
+        fan: list[str] = []
         with suppress(OSError), os.scandir(own) as found:
-            shards += [
-                item.path for item in found if _SHARD.fullmatch(item.name) and item.is_dir(follow_symlinks=False)
-            ]
-        yield from shards
+            fan += [item.path for item in found if item.name in _SHARDS and item.is_dir(follow_symlinks=False)]
+        yield from fan
 
     @staticmethod
-    def files(folder: str, shard: int | None = None) -> Iterator[os.DirEntry[str]]:
+    def files(folder: str) -> Iterator[os.DirEntry[str]]:
         """What has the name of an entry in ``folder``."""
         with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as found:
             for item in found:
-                name = item.name
-                if "." in name and name[0] != "." and (shard is None or shard_of(name) == shard):
+                if "." in item.name and item.name[0] != ".":
                     yield item
 
     @staticmethod
@@ -263,7 +257,8 @@ def _is_folder(path: str) -> bool:
 
 def shard_of(name: str) -> int:
     """The shard of an entry called ``name``, 0 to 255: the first byte of the hash that the name is."""
-    try:
-        return int(name[:2], 16) if name[:2].isalnum() else xxh3_64_intdigest(name.encode()) & 255
-    except ValueError:
-        return xxh3_64_intdigest(name.encode()) & 255
+    shard = _SHARDS.get(name[:2])
+    return xxh3_64_intdigest(name.encode()) & 255 if shard is None else shard
+
+
+_SHARDS = {f"{shard:02x}": shard for shard in range(256)}

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from xxhash import xxh3_64_digest
 
@@ -40,6 +40,10 @@ _VALUES = struct.Struct("<qqq")
 _PATIENCE = 0.05
 
 
+Change: TypeAlias = tuple[int, int, int]
+"""A shard, and how many entries and bytes more it holds."""
+
+
 class Count(NamedTuple):
     """What one shard holds, or all do."""
 
@@ -59,6 +63,13 @@ class Usage:
         """Nothing is opened or made yet."""
         self._layout = layout
         self._file = layout.state("usage")
+
+    def begin(self) -> None:
+        """Before the first store: what is not there yet can be counted from nothing."""
+        if not os.path.exists(self._file) and next(self._layout.functions(), None) is None:
+            with self._locked() as fd:
+                if fd is not None and not os.fstat(fd).st_size:
+                    _clear(fd)
 
     def total(self) -> Count | None:
         """All shards together, as of now; None where a count is missing."""
@@ -81,10 +92,10 @@ class Usage:
             data = os.read(fd, SHARDS * _RECORD.size)
         finally:
             os.close(fd)
-        return [_parse(data[shard * _RECORD.size :][: _RECORD.size], shard) for shard in range(SHARDS)]
+        return _parse_all(data)
 
-    def add(self, changes: Iterable[tuple[int, int, int]]) -> Count | None:
-        """Count ``changes``, each a shard, entries and bytes; the total after, None where a count is missing."""
+    def add(self, changes: Iterable[Change]) -> Count | None:
+        """Count ``changes``; the total after, None where a count is missing."""
         with self._locked() as fd:
             if fd is None:
                 return None
@@ -113,11 +124,13 @@ class Usage:
                     more_entries, more_bytes = now.entries - earlier.entries, now.bytes - earlier.bytes
                     count = Count(count.entries + max(0, more_entries), count.bytes + max(0, more_bytes), count.oldest)
                 _put(fd, shard, count)
-            counts = [known for shard in range(SHARDS) if (known := _get(fd, shard)) is not None]
-            if len(counts) < SHARDS:
+            os.lseek(fd, 0, os.SEEK_SET)
+            counts = _parse_all(os.read(fd, SHARDS * _RECORD.size))
+            known = [count for count in counts if count is not None]
+            if len(known) < SHARDS:
                 return None
-            oldest = min((count.oldest for count in counts if count.entries), default=0)
-            total = Count(sum(c.entries for c in counts), sum(c.bytes for c in counts), oldest)
+            oldest = min((count.oldest for count in known if count.entries), default=0)
+            total = Count(sum(count.entries for count in known), sum(count.bytes for count in known), oldest)
             _put(fd, _TOTAL, total)
             return total
 
@@ -150,12 +163,8 @@ class Usage:
         try:
             return os.open(self._file, os.O_RDWR | SAFE)
         except FileNotFoundError:
-            empty = next(self._layout.functions(), None) is None
             self._layout.make_state()
-            fd = os.open(self._file, os.O_RDWR | os.O_CREAT | SAFE, self._layout.file_mode)
-            if empty and _lock(fd) and not os.fstat(fd).st_size:
-                _clear(fd)
-            return fd
+            return os.open(self._file, os.O_RDWR | os.O_CREAT | SAFE, self._layout.file_mode)
 
 
 def _clear(fd: int) -> None:
@@ -182,6 +191,12 @@ def _put(fd: int, index: int, count: Count) -> None:
 def _pack(count: Count, index: int) -> bytes:
     values = _VALUES.pack(*count)
     return values + xxh3_64_digest(values, index + 1)
+
+
+def _parse_all(data: bytes) -> list[Count | None]:
+    return [
+        _parse(data[at : at + _RECORD.size], at // _RECORD.size) for at in range(0, SHARDS * _RECORD.size, _RECORD.size)
+    ]
 
 
 def _parse(record: bytes, index: int) -> Count | None:
