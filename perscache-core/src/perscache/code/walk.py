@@ -1,0 +1,656 @@
+"""The walk from a function or class to all that it uses, and the guards that tell when to walk again."""
+
+from __future__ import annotations
+
+import builtins
+import functools
+import importlib
+import importlib.util
+import sys
+import types
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, MutableSequence, MutableSet
+from marshal import dumps
+from operator import attrgetter, is_, itemgetter
+from pathlib import PurePath
+from typing import Any, NamedTuple
+
+from blake3 import blake3
+
+from ..errors import PerscacheWarning, UnkeyableError
+from ..fingerprint.encoder import SCALARS, Encoder, Handler, type_name
+from . import origin
+from .classes import class_items
+from .names import Chain, Uses, uses
+from .source import identity
+
+_GUARDED_SIZE = 4 << 20  # bytes of encoding: larger globals are watched by identity only
+_KEPT = 512
+
+
+class Part(NamedTuple):
+    """One thing that a key depends on: "function app.load", "global app.LIMIT"; and its digest."""
+
+    name: str
+    digest: bytes
+
+
+class Code:
+    """The identity of a function or class at one moment: what it runs and uses.
+
+    ``digest`` is 32 bytes, ``parts`` says for each thing walked what it was. `holds` says, in microseconds, whether
+    a new walk would find the same.
+    """
+
+    __slots__ = ("_guards", "digest", "parts")
+
+    def __init__(self, digest: bytes, parts: tuple[Part, ...], guards: _Guards) -> None:
+        self.digest, self.parts, self._guards = digest, parts, guards
+
+    def holds(self) -> bool:
+        return self._guards.hold()
+
+
+def walk(
+    target: Callable[..., Any] | type,
+    *,
+    track: str = "deps",
+    extras: Iterable[tuple[str, Any]] = (),
+    defaults: bool = True,
+    handler_for: Callable[[type], Handler | None] | None = None,
+) -> Code:
+    """Find what ``target`` is now.
+
+    ``track`` is "deps", "source" (own code and closure only) or "none" (closure only); ``extras`` are named values that belong to it, ``defaults`` whether those of
+    its parameters do.
+    """
+    changed: set[tuple[int, str]] = set()
+    texts = False
+    while True:
+        step = _Walk(track, changed, texts=texts, handler_for=handler_for)
+        found = step.run(target, tuple(extras), defaults=defaults)
+        if step.changed == changed and step.texts == texts:
+            step.warn()
+            return found
+        changed, texts = step.changed | changed, step.texts or texts
+
+
+_known: OrderedDict[int, tuple[Any, Code]] = OrderedDict()
+
+
+def code_of(target: Callable[..., Any] | type) -> Code:
+    """The identity of a function or class, walked anew only if something has changed since the last time."""
+    known = _known.get(id(target))
+    if known is not None and known[0] is target and known[1].holds():
+        return known[1]
+    code = walk(target)
+    _known[id(target)] = (target, code)
+    while len(_known) > _KEPT:
+        _known.popitem(last=False)
+    return code
+
+
+def identify(value: Any) -> bytes:
+    """The identity of a function or class that is an argument: its name and its code."""
+    cached = cached_function(value)
+    if cached is not None:
+        value = cached.function
+    if isinstance(value, type):
+        return kind_of(value)
+    leaf = _leaf(value)
+    if leaf is not None:
+        return leaf
+    name = value.__name__ if isinstance(value, types.FunctionType) else type_name(type(value))
+    return dumps(name, 2) + code_of(value).digest
+
+
+def kind_of(kind: type) -> bytes:
+    """The identity of a type: its name, and for a class of the user's all that it is made of."""
+    return name_of_kind(kind) + code_of(kind).digest if is_users(kind) else name_of_kind(kind)
+
+
+@functools.lru_cache(maxsize=4096)
+def name_of_kind(kind: type) -> bytes:
+    """The identity of a type by its name only."""
+    return dumps((origin.module_name(kind.__module__, _file_of(kind)), kind.__qualname__), 2)
+
+
+@functools.lru_cache(maxsize=1024)
+def _file_of(kind: type) -> str:
+    if kind.__module__ not in {"__main__", "__mp_main__"}:
+        return ""
+    for value in vars(kind).values():
+        code = getattr(getattr(value, "__func__", value), "__code__", None)
+        if isinstance(code, types.CodeType) and not code.co_filename.startswith("<"):
+            return code.co_filename
+    return str(getattr(sys.modules.get(kind.__module__), "__file__", ""))
+
+
+@functools.lru_cache(maxsize=4096)
+def is_users(kind: type) -> bool:
+    """Whether a class is the user's own, or was made by the user's code with a library's help."""
+    heap_type = 1 << 9
+    if not kind.__flags__ & heap_type:
+        return False
+    if origin.of_module(kind.__module__) == origin.USER:
+        return True
+    found: Any = sys.modules.get(kind.__module__)
+    for name in kind.__qualname__.split("."):
+        found = getattr(found, name, None)
+    # Not found under its own name: made on the fly, unless it comes out of an extension.
+    return found is None and any(isinstance(value, types.FunctionType) for value in vars(kind).values())
+
+
+def cached_function(value: Any) -> Any:
+    """The key builder of a function that is itself cached, else None."""
+    if isinstance(value, types.FunctionType) and "cache" in value.__dict__:
+        return getattr(value.__dict__["cache"], "builder", None)
+    return None
+
+
+def _leaf(value: Any) -> bytes | None:
+    """What is known by name and release: builtins, and functions of libraries that lie where they say."""
+    if isinstance(value, types.FunctionType):
+        if origin.of_code(value.__code__, value.__globals__) == origin.USER or not _is_at_home(value):
+            return None
+        return _library_name(value.__module__, value.__qualname__)
+    if isinstance(value, type):
+        return None if is_users(value) else _library_name(value.__module__, value.__qualname__)
+    owner = getattr(value, "__objclass__", None)
+    module = getattr(owner, "__module__", None) or getattr(value, "__module__", None)
+    return _library_name(module, getattr(value, "__qualname__", None) or type_name(type(value)))
+
+
+def _is_at_home(function: types.FunctionType) -> bool:
+    found: Any = sys.modules.get(function.__module__)
+    for name in function.__qualname__.split("."):
+        found = getattr(found, name, None)
+    return found is function or (function.__closure__ is None and "__wrapped__" not in function.__dict__)
+
+
+@functools.lru_cache(maxsize=4096)
+def _library_name(module: str | None, name: str) -> bytes:
+    if module and origin.of_module(module) == origin.LIBRARY:
+        return dumps((name, origin.release(module)), 2)
+    return dumps((module, name), 2)
+
+
+class _Walk:
+    """One walk, breadth first. Functions and classes are numbered as they are found, so that recursion needs no more."""
+
+    def __init__(self, track: str, changed: set[tuple[int, str]], *, texts: bool, handler_for: Any) -> None:
+        self.track = track
+        self.known_changed = changed
+        self.changed: set[tuple[int, str]] = set()
+        self.read_texts = texts
+        self.texts = False
+        self.numbers: dict[int, int] = {}
+        self.queue: list[Any] = []
+        self.annotated: set[int] = set()
+        self.parts: list[Part] = []
+        self.guards = _Guards()
+        self.refused: list[tuple[str, Any]] = []
+        self.place = ""
+        self.quiet = False
+        self.extras: dict[int, tuple[tuple[str, Any], ...]] = {}
+        special = functools.partial(_special_handler, handler_for)
+        kind = self.edge if track == "deps" else name_of_kind
+        self.encoder = Encoder(
+            self.edge, kind=lambda value: kind(value), label=self._label, refuse=self._refuse, handler_for=special
+        )
+        self.strict = Encoder(self.edge, kind=lambda value: kind(value), label=self._label, handler_for=handler_for)
+        self.labels = Encoder(_label, kind=name_of_kind, refuse=_refuse_by_type, handler_for=special)
+        self.watch = Encoder(_address, kind=_address, refuse=_refuse_by_address, handler_for=special)
+
+    def run(self, target: Any, extras: tuple[tuple[str, Any], ...], *, defaults: bool) -> Code:
+        self.edge(target)
+        self.extras[id(target)] = extras
+        nodes: list[bytes] = []
+        for position, found in enumerate(self.queue):  # grows while it is read
+            if isinstance(found, type):
+                nodes.append(self._class(found))
+            elif isinstance(found, types.FunctionType):
+                nodes.append(self._function(found, defaults=defaults or position > 0))
+            else:
+                nodes.append(self._value("callable", found) + self._extras(found))
+        self.guards.close()
+        return Code(blake3(dumps(tuple(nodes), 2)).digest(), tuple(self.parts), self.guards)
+
+    def warn(self) -> None:
+        for place, value in self.refused:
+            _warn_once(place, type_name(type(value)))
+
+    # --- Edges.
+
+    def edge(self, value: Any) -> bytes:
+        """The number of a function or class, or its name and release if it is not the user's."""
+        builder = cached_function(value)
+        if builder is not None:
+            value = builder.function
+            self.extras.setdefault(id(value), builder.extras)
+        if id(value) not in self.numbers:
+            leaf = _leaf(value)
+            if leaf is not None:
+                return b"L" + leaf
+            self.numbers[id(value)] = len(self.queue)
+            self.queue.append(value)
+        return b"E%d;" % self.numbers[id(value)]
+
+    def _label(self, value: Any) -> bytes:
+        return self.labels.encode(value)
+
+    def _refuse(self, value: Any, why: str) -> bytes:  # noqa: ARG002
+        if not self.quiet:
+            self.refused.append((self.place, value))
+        return b"X" + name_of_kind(type(value))
+
+    # --- Nodes.
+
+    def _function(self, function: types.FunctionType, *, defaults: bool) -> bytes:
+        code, namespace = function.__code__, function.__globals__
+        module = origin.module_name(function.__module__, code.co_filename)
+        title = f"{module}.{function.__qualname__}"
+        self.guards.function(function)
+        users = origin.of_code(code, namespace) == origin.USER
+        found = uses(code)
+        items: list[Any] = []
+        if not users:
+            items.append(_library_name(function.__module__, function.__qualname__))
+        elif self.track != "none":
+            self.texts = self.texts or (found.texts and self.track == "deps")
+            own = identity(code, namespace, texts=self.read_texts or id(function) in self.annotated)
+            items.append(own)
+            self.parts.append(Part(f"function {title}", blake3(own).digest()))
+        if registry := _dispatch_registry(function):
+            return dumps((*items, self._value(f"registry of {title}", registry)), 2)
+        if users and self.track == "deps":
+            self._note_changes(found, namespace)
+            items += self._globals(found, namespace, module)
+        self.quiet = not users
+        items += self._closure(function, found, title)
+        self.quiet = False
+        if defaults:
+            for name, value in (("defaults", function.__defaults__), ("keyword defaults", function.__kwdefaults__)):
+                if value:
+                    items.append((name, self._value(f"{name} of {title}", value)))
+        wrapped = function.__dict__.get("__wrapped__")
+        if wrapped is not None:
+            if not users and isinstance(wrapped, types.FunctionType):
+                self.annotated.add(id(wrapped))  # a library's decorator may read annotations, as validators do
+            items.append(("wrapped", self._value(f"__wrapped__ of {title}", wrapped)))
+        return dumps((*items, self._extras(function)), 2)
+
+    def _extras(self, function: Any) -> bytes:
+        """What was added by hand. Here a value without identity is the caller's mistake."""
+        items: list[tuple[str, bytes]] = []
+        for name, value in self.extras.get(id(function), ()):
+            items.append((name, data := self.strict.encode(value)))
+            self.parts.append(Part(name, blake3(data).digest()))
+            if not _is_constant(value):
+                self.guards.value(self.watch, value)
+        return dumps(tuple(items), 2)
+
+    def _closure(self, function: types.FunctionType, found: Uses, title: str) -> list[Any]:
+        items: list[Any] = []
+        for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+            try:
+                value = cell.cell_contents
+            except ValueError:
+                items.append((name, "empty"))
+                continue
+            if _is_changed((name,), value, found.changed_free, found.called_free):
+                items.append((name, "changed"))
+                continue
+            self.guards.cell(cell, value)
+            items.append((name, self._value(f"closure {name} of {title}", value)))
+        return items
+
+    def _class(self, kind: type) -> bytes:
+        users = origin.of_module(kind.__module__) == origin.USER
+        module = origin.module_name(kind.__module__, _file_of(kind))
+        title = f"{module}.{kind.__qualname__}"
+        self.guards.kind(kind)
+        items: list[Any] = [kind.__name__ if users else (kind.__module__, kind.__qualname__)]
+        items.append(tuple([self.edge(base) for base in kind.__bases__]))
+        items.append(self.edge(type(kind)))
+        own: list[Any] = []
+        if self.track != "none":
+            for name, value in class_items(kind):
+                if (id(kind), name) not in self.known_changed:
+                    own.append((name, self._value(f"class {title}.{name}", value, part=False)))
+        items.append(tuple(own))
+        node = dumps(tuple(items), 2)
+        self.parts.append(Part(f"class {title}", blake3(node).digest()))
+        return node
+
+    # --- What code names.
+
+    def _globals(self, found: Uses, namespace: dict[str, Any], module: str) -> list[Any]:
+        items: list[Any] = []
+        for chain in sorted(found.chains):
+            item = self._chain(chain, namespace, found, module, frozenset())
+            if item is not None:
+                items.append((chain, item))
+        for name, level, wanted in sorted(found.imports):
+            items.append((name, self._import(name, level, wanted, namespace, found)))
+        return items
+
+    def _chain(self, chain: Chain, namespace: dict[str, Any], found: Uses, module: str, seen: frozenset[int]) -> Any:
+        """What a name and the attributes behind it lead to, as something that `marshal` frames; None for nothing."""
+        name = chain[0]
+        if name in _OF_THE_MODULE:
+            return module if name == "__name__" else None
+        if name not in namespace:
+            value = self._lazy(namespace, name)
+            self.guards.absent(namespace, name)
+            if value is None:
+                return None if hasattr(builtins, name) else "absent"
+        else:
+            value = namespace[name]
+            if (id(namespace), name) in self.known_changed:
+                return "changed"
+            self.guards.name(namespace, name, value)
+        if isinstance(value, types.ModuleType):
+            return self._module(value, chain[1:], found, seen)
+        item: Any = self._value(f"global {module}.{name}", _relative(value, namespace))
+        if isinstance(value, types.FunctionType) and len(chain) > 1 and chain[1] in value.__dict__:
+            item = (item, self._attribute(value, chain[1], f"global {module}.{name}.{chain[1]}"))
+        return item
+
+    def _attribute(self, function: types.FunctionType, name: str, title: str) -> Any:
+        value = function.__dict__[name]
+        if name in {"cache", "__wrapped__"} or (id(function), name) in self.known_changed or callable(value):
+            return "changed"
+        self.guards.name(function.__dict__, name, value)
+        return self._value(title, value)
+
+    def _lazy(self, namespace: dict[str, Any], name: str) -> Any:
+        if "__getattr__" in namespace:
+            try:
+                return namespace["__getattr__"](name)
+            except AttributeError:
+                return None
+        return None
+
+    def _module(self, module: types.ModuleType, attributes: Chain, found: Uses, seen: frozenset[int]) -> Any:
+        whose = origin.of_module(module.__name__)
+        if whose == origin.LIBRARY:
+            release = origin.release(module.__name__)
+            name, _, version = release.rpartition(" ")
+            self.parts.append(Part(f"library {name or release}", blake3(version.encode()).digest()))
+            return (module.__name__, release)
+        if whose == origin.STANDARD:
+            return module.__name__
+        namespace = vars(module)
+        if attributes:
+            return self._chain(attributes, namespace, found, module.__name__, seen)
+        if id(module) in seen:
+            return None
+        items: list[Any] = []
+        for word in sorted(found.words & namespace.keys()):
+            item = self._chain((word,), namespace, found, module.__name__, seen | {id(module)})
+            if item is not None:
+                items.append((word, item))
+        return tuple(items)
+
+    def _import(self, name: str, level: int, wanted: Chain, namespace: dict[str, Any], found: Uses) -> Any:
+        """An import inside code. A user's module is imported, as the call itself would do, since a key must not hang on whether it was already."""
+        top = name.partition(".")[0]
+        if not level and top in sys.stdlib_module_names:
+            return None
+        try:
+            if level:
+                name = importlib.util.resolve_name("." * level + name, namespace.get("__package__") or "")
+            if name not in sys.modules and not level and _is_library(top):
+                return origin.release_of_spec(top)
+            module = importlib.import_module(name)
+        except Exception:  # noqa: BLE001 - the call will show it, or expects it
+            return "absent"
+        if origin.of_module(name) != origin.USER:
+            return self._module(module, (), found, frozenset())
+        if not wanted:
+            top_module = module if level else sys.modules.get(top, module)
+            found_there = self._module(module, (), found, frozenset())
+            return (
+                (found_there, self._module(top_module, (), found, frozenset()))
+                if top_module is not module
+                else found_there
+            )
+        items: list[Any] = []
+        for word in wanted:
+            if not hasattr(module, word):
+                try:
+                    importlib.import_module(f"{name}.{word}")
+                except Exception:  # noqa: BLE001 - as above
+                    items.append((word, "absent"))
+                    continue
+            items.append((word, self._chain((word,), vars(module), found, name, frozenset())))
+        return tuple(items)
+
+    def _note_changes(self, found: Uses, namespace: dict[str, Any]) -> None:
+        """Globals that the code itself assigns or fills: state, not configuration."""
+        for chain in found.changed:
+            self._note(chain, namespace, called=False)
+        for chain in found.called:
+            self._note(chain, namespace, called=True)
+
+    def _note(self, chain: Chain, namespace: dict[str, Any], *, called: bool) -> None:
+        name, *rest = chain
+        value = namespace.get(name)
+        while rest and isinstance(value, types.ModuleType):
+            namespace, (name, *rest) = vars(value), rest
+            value = namespace.get(name)
+        if called and not _is_container(_follow(value, rest)):
+            return
+        if rest and isinstance(value, type | types.FunctionType):
+            self.changed.add((id(value), rest[0]))
+        elif not isinstance(value, type | types.FunctionType | types.ModuleType) or not rest:
+            self.changed.add((id(namespace), name))
+
+    # --- Values.
+
+    def _value(self, place: str, value: Any, *, part: bool = True) -> bytes:
+        outer, self.place = self.place, place
+        try:
+            data = self.encoder.encode(value)
+        except Exception as error:  # noqa: BLE001 - a global must never make a call fail
+            data = self._refuse(value, str(error))
+        finally:
+            self.place = outer
+        if part and not isinstance(value, type | types.FunctionType):
+            self.parts.append(Part(place, blake3(data).digest()))
+        if not _is_constant(value):
+            self.guards.value(self.watch, value)
+        return data
+
+
+_OF_THE_MODULE = frozenset({
+    "__name__", "__file__", "__package__", "__spec__", "__loader__", "__path__", "__cached__", "__builtins__",
+})  # fmt: skip
+
+
+def _dispatch_registry(function: types.FunctionType) -> dict[Any, Any] | None:
+    registry = function.__dict__.get("registry")
+    return dict(registry) if isinstance(registry, types.MappingProxyType) and "dispatch" in function.__dict__ else None
+
+
+def _is_changed(chain: Chain, value: Any, changed: set[Chain], called: set[Chain]) -> bool:
+    if isinstance(value, type | types.FunctionType | types.ModuleType):
+        return chain in changed
+    if any(found[0] == chain[0] for found in changed):
+        return True
+    return any(found[0] == chain[0] and _is_container(_follow(value, found[1:])) for found in called)
+
+
+def _follow(value: Any, attributes: Iterable[str]) -> Any:
+    for name in attributes:
+        value = getattr(value, "__dict__", {}).get(name)
+    return value
+
+
+def _is_container(value: Any) -> bool:
+    return isinstance(value, MutableMapping | MutableSequence | MutableSet) or type(value).__name__ == "deque"
+
+
+def _is_constant(value: Any) -> bool:
+    """Whether its identity alone says that a value has not changed."""
+    if isinstance(value, tuple | frozenset):
+        return all(_is_constant(item) for item in value)
+    return type(value) in SCALARS or isinstance(
+        value, type | types.FunctionType | types.BuiltinFunctionType | bytes | PurePath
+    )
+
+
+def _relative(value: Any, namespace: Mapping[str, Any]) -> Any:
+    """A path into the project, as seen from there: a project may be moved."""
+    if type(value) is not str and not isinstance(value, PurePath):
+        return value
+    folder = origin.project_folder(dict(namespace)) if _may_be_path(str(value)) else None
+    if folder is None or not PurePath(str(value)).is_relative_to(folder):
+        return value
+    return (type(value), "project", PurePath(str(value)).relative_to(folder).as_posix())
+
+
+def _may_be_path(text: str) -> bool:
+    return len(text) < 4096 and PurePath(text).is_absolute()  # noqa: PLR2004
+
+
+@functools.lru_cache(maxsize=1024)
+def _is_library(top: str) -> bool:
+    try:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError):
+        return False
+    return spec is not None and spec.origin is not None and origin.of_file(spec.origin) == origin.LIBRARY
+
+
+def _special_handler(handler_for: Any, kind: type) -> Handler | None:
+    """How globals are seen: loggers by name, the rest as plugins say."""
+    logging = sys.modules.get("logging")
+    if logging is not None and issubclass(kind, logging.Logger):
+        return attrgetter("name")
+    found: Handler | None = handler_for(kind) if handler_for else None
+    return found
+
+
+def _label(value: Any) -> bytes:
+    if isinstance(value, types.FunctionType):
+        return dumps(value.__qualname__, 2) + identity(value.__code__, value.__globals__)
+    return dumps(f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', '')}", 2)
+
+
+def _refuse_by_type(value: Any, why: str) -> bytes:  # noqa: ARG001
+    return b"X" + name_of_kind(type(value))
+
+
+def _address(value: Any) -> bytes:
+    return b"%x;" % id(value)
+
+
+def _refuse_by_address(value: Any, why: str) -> bytes:  # noqa: ARG001
+    return b"X" + _address(value)
+
+
+_warned: set[tuple[str, str]] = set()
+
+
+def _warn_once(place: str, kind: str) -> None:
+    if (place, kind) not in _warned:
+        _warned.add((place, kind))
+        warnings.warn(
+            f"{place} is or holds a {kind}, which has no value that a key could be made of: only its type is in the key. "
+            "Pass it as an argument with ignore=, give its class a __cache_key__, or name what matters of it in depends=",
+            PerscacheWarning,
+            stacklevel=2,
+        )
+
+
+class _Guards:
+    """What was seen on a walk, compared by identity, and small mutable values by value."""
+
+    def __init__(self) -> None:
+        self.functions: list[types.FunctionType] = []
+        self.names: dict[int, tuple[dict[str, Any], dict[str, Any]]] = {}
+        self.missing: dict[int, tuple[dict[str, Any], set[str]]] = {}
+        self.cells: list[types.CellType] = []
+        self.contents: list[Any] = []
+        self.kinds: list[tuple[type, tuple[Any, ...], tuple[type, ...]]] = []
+        self.values: list[tuple[Encoder, Any, bytes]] = []
+        self.watched: dict[int, Any] = {}
+
+    def function(self, function: types.FunctionType) -> None:
+        self.functions.append(function)
+
+    def name(self, namespace: dict[str, Any], name: str, value: Any) -> None:
+        self.names.setdefault(id(namespace), (namespace, {}))[1][name] = value
+
+    def absent(self, namespace: dict[str, Any], name: str) -> None:
+        self.missing.setdefault(id(namespace), (namespace, set()))[1].add(name)
+
+    def cell(self, cell: types.CellType, value: Any) -> None:
+        self.cells.append(cell)
+        self.contents.append(value)
+
+    def kind(self, kind: type) -> None:
+        self.kinds.append((kind, tuple(vars(kind).values()), kind.__bases__))
+
+    def value(self, encoder: Encoder, value: Any) -> None:
+        if id(value) in self.watched:
+            return
+        self.watched[id(value)] = value
+        try:
+            data, size = encoder.encode_sized(value)
+        except Exception:  # noqa: BLE001 - what cannot be read is watched by identity
+            return
+        if size <= _GUARDED_SIZE:
+            self.values.append((encoder, value, data))
+
+    def close(self) -> None:
+        self.codes = [_seen_of(function) for function in self.functions]
+        self.looks = [
+            (namespace, _getter(expected), tuple(expected.values())) for namespace, expected in self.names.values()
+        ]
+        self.gaps = [(namespace, frozenset(names)) for namespace, names in self.missing.values()]
+
+    def hold(self) -> bool:
+        for function, (code, defaults, keywords) in zip(self.functions, self.codes, strict=True):
+            if (
+                function.__code__ is not code
+                or function.__defaults__ is not defaults
+                or function.__kwdefaults__ is not keywords
+            ):
+                return False
+        try:
+            for namespace, getter, expected in self.looks:
+                if not all(map(is_, getter(namespace), expected)):
+                    return False
+        except KeyError:
+            return False
+        for namespace, names in self.gaps:
+            if not names.isdisjoint(namespace):
+                return False
+        try:
+            if self.cells and not all(map(is_, map(_contents, self.cells), self.contents)):
+                return False
+        except ValueError:
+            return False
+        for kind, values, bases in self.kinds:
+            now = vars(kind).values()
+            if kind.__bases__ != bases or len(now) != len(values) or not all(map(is_, now, values)):
+                return False
+        return not self.values or all(encoder.encode(value) == data for encoder, value, data in self.values)
+
+
+_contents = attrgetter("cell_contents")
+
+
+def _seen_of(function: types.FunctionType) -> tuple[Any, Any, Any]:
+    return (function.__code__, function.__defaults__, function.__kwdefaults__)
+
+
+def _getter(names: Mapping[str, Any]) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
+    if len(names) == 1:
+        (only,) = names
+        return lambda namespace: (namespace[only],)
+    return itemgetter(*names)
