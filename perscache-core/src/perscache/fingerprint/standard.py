@@ -73,7 +73,15 @@ def _library_handler(base: type) -> Callable[[Any], Any] | None:
     return handlers.get(f"{top}.{base.__qualname__}")
 
 
-_LIBRARIES: dict[str, str] = {}
+_LIBRARIES = {
+    "numpy": ".arrays",
+    "scipy": ".arrays",
+    "torch": ".arrays",
+    "pandas": ".frames",
+    "xarray": ".frames",
+    "polars": ".polars_columns",
+    "pyarrow": ".arrow_columns",
+}
 
 
 # --- Values that are one buffer, or no value at all.

@@ -1,0 +1,143 @@
+"""How tables with labels are taken apart: pandas, xarray. Their libraries are imported only when such a value appears."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .arrays import of_array
+
+
+def _of_frame(frame: Any) -> Any:
+    """By column, on the real arrays: how they are put together in blocks is no part of the value."""
+    columns = [_of_values(frame.iloc[:, position]) for position in range(frame.shape[1])]
+    return (_of_index(frame.columns), _of_index(frame.index), columns, frame.attrs or None, _flags(frame))
+
+
+def _of_series(series: Any) -> Any:
+    return (series.name, _of_index(series.index), _of_values(series), series.attrs or None, _flags(series))
+
+
+def _flags(value: Any) -> Any:
+    return None if value.flags.allows_duplicate_labels else "unique labels"
+
+
+def _of_values(values: Any) -> Any:
+    """The data of a column or an index."""
+    if isinstance(dtype := values.dtype, _numpy_dtype()):
+        return (str(dtype), of_array(values.to_numpy(copy=False)))
+    return of_extension(values.array)
+
+
+def _numpy_dtype() -> type:
+    import numpy as np  # noqa: PLC0415
+
+    return np.dtype
+
+
+def of_extension(array: Any) -> Any:
+    """An array of a type of pandas' own: its name, and the plain arrays below, without left-overs under missing values."""
+    import numpy as np  # noqa: PLC0415
+    import pandas as pd  # noqa: PLC0415
+
+    name = str(array.dtype)
+    match type(array).__name__:
+        case "Categorical":
+            return ("category", of_array(array.codes), _of_index(array.categories), bool(array.ordered))
+        case "DatetimeArray" | "TimedeltaArray":
+            return (name, of_array(array.asi8), _zone(array))
+        case "PeriodArray":
+            return (name, of_array(array.asi8))
+        case "IntervalArray":
+            return (name, array.closed, _of_values(pd.Series(array.left)), _of_values(pd.Series(array.right)))
+        case "SparseArray":
+            index = array.sp_index.to_int_index().indices
+            return (name, of_array(array.sp_values), of_array(index), array.fill_value, len(array))
+        case "NumpyExtensionArray" | "PandasArray":
+            return (name, of_array(array.to_numpy()))
+    if hasattr(array, "_mask") and hasattr(array, "_data"):
+        mask = np.asarray(array._mask)  # noqa: SLF001 - nothing public gives the arrays without a copy of objects
+        data = np.asarray(array._data)  # noqa: SLF001
+        return (name, of_array(np.where(mask, data.dtype.type(0), data) if mask.any() else data), of_array(mask))
+    if hasattr(array, "_pa_array"):
+        import pyarrow as pa  # noqa: PLC0415
+
+        from .arrow_columns import of_chunked  # noqa: PLC0415
+
+        arrow = pa.chunked_array(array._pa_array) if not isinstance(array._pa_array, pa.ChunkedArray) else array._pa_array  # noqa: SLF001
+        return (name, _storage(array), of_chunked(arrow))
+    if isinstance(array.dtype, pd.StringDtype):
+        return (name, _storage(array), np.asarray(array.astype(object)).tolist())
+    return (name, array.__reduce_ex__(4)[1:])
+
+
+def _zone(array: Any) -> Any:
+    return getattr(array.dtype, "tz", None)
+
+
+def _storage(array: Any) -> Any:
+    return (getattr(array.dtype, "storage", None), str(getattr(array.dtype, "na_value", "")))
+
+
+def _of_index(index: Any) -> Any:
+    import pandas as pd  # noqa: PLC0415
+
+    kind = type(index).__name__
+    if isinstance(index, pd.RangeIndex):
+        return (kind, index.name, index.start, index.stop, index.step)
+    if isinstance(index, pd.MultiIndex):
+        levels = [_of_values(index.get_level_values(level)) for level in range(index.nlevels)]
+        return (kind, list(index.names), levels)
+    frequency = getattr(index, "freqstr", None) if kind in {"DatetimeIndex", "TimedeltaIndex", "PeriodIndex"} else None
+    return (kind, index.name, _of_values(index), frequency)
+
+
+def _of_timestamp(moment: Any) -> Any:
+    # .value overflows where the unit is coarser than nanoseconds
+    unit = getattr(moment, "unit", "ns")
+    return (moment.isoformat(), unit, getattr(moment, "tzinfo", None), getattr(moment, "fold", 0))
+
+
+def _of_offset(offset: Any) -> Any:
+    return (offset.freqstr, offset.n, bool(offset.normalize), offset.kwds)
+
+
+def _of_dataset(dataset: Any) -> Any:
+    return (dict(dataset.sizes), {name: _of_variable(dataset.variables[name]) for name in dataset.variables}, _coords(dataset), dataset.attrs)
+
+
+def _of_data_array(array: Any) -> Any:
+    coordinates = {name: _of_variable(array.coords[name].variable) for name in array.coords}
+    return (array.name, _of_variable(array.variable), coordinates)
+
+
+def _of_variable(variable: Any) -> Any:
+    return (variable.dims, variable.to_numpy(), variable.attrs)
+
+
+def _coords(dataset: Any) -> Any:
+    return sorted(map(str, dataset.coords))
+
+
+HANDLERS: dict[str, Callable[[Any], Any]] = {
+    "pandas.DataFrame": _of_frame,
+    "pandas.Series": _of_series,
+    "pandas.Index": _of_index,
+    "pandas.ExtensionArray": of_extension,
+    "pandas.Timestamp": _of_timestamp,
+    "pandas.Timedelta": lambda delta: (delta.isoformat(), getattr(delta, "unit", "ns")),
+    "pandas.Period": lambda period: (period.ordinal, period.freqstr),
+    "pandas.Interval": lambda interval: (interval.left, interval.right, interval.closed),
+    "pandas.NaTType": lambda _: "NaT",
+    "pandas.NAType": lambda _: "NA",
+    "pandas.ExtensionDtype": lambda dtype: (str(dtype), getattr(dtype, "storage", None), *_categories(dtype)),
+    "pandas.BaseOffset": _of_offset,
+    "xarray.Dataset": _of_dataset,
+    "xarray.DataArray": _of_data_array,
+    "xarray.Variable": _of_variable,
+}
+
+
+def _categories(dtype: Any) -> tuple[Any, ...]:
+    categories = getattr(dtype, "categories", None)
+    return () if categories is None else (_of_index(categories), dtype.ordered)
