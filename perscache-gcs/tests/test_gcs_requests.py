@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from perscache.errors import StorageError
 from perscache_gcs import GoogleCloudStorage
 from perscache_gcs.testing import StrictServer
 
@@ -66,9 +67,11 @@ def test_a_store_under_a_limit_is_one_request(strict_gcs: StrictServer):
 def test_what_is_larger_than_the_limit_is_not_sent(strict_gcs: StrictServer):
     storage = GoogleCloudStorage("bucket", endpoint_url=strict_gcs.endpoint, max_size=10)
 
-    storage.write("f/a.json", b"x" * 11)
-
+    with pytest.raises(StorageError, match="11 bytes, more than max_size"):
+        storage.write("f/a.json", b"x" * 11)
     assert strict_gcs.requests == []
+
+    storage.write("f/a.json", b"x" * 10)
 
 
 def test_peek_and_delete_are_one_request_each(strict: GoogleCloudStorage, strict_gcs: StrictServer):

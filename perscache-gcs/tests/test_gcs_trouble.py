@@ -311,5 +311,8 @@ def test_an_option_without_meaning_is_refused(options: dict[str, object], messag
 
 @pytest.mark.parametrize("path", ["../a.json", "f/../a", "a/b/c.json", "/a.json", "f/ü.json", "", "f/a b", "f/."])
 def test_a_path_outside_the_contract_is_refused(path: str):
-    with pytest.raises(ConfigurationError, match="no storage path"):
-        GoogleCloudStorage("bucket/folder").load(path)
+    storage = GoogleCloudStorage("bucket/folder")
+
+    for deed in (storage.load, storage.peek, storage.delete, lambda path: storage.write(path, b"")):
+        with pytest.raises(StorageError, match="is no path of an entry"):
+            deed(path)

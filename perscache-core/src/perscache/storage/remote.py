@@ -37,6 +37,9 @@ Steps: TypeAlias = Generator[Request, Any, T]
 SWEEP_TO = 0.9
 """The part of the limit that a sweep leaves in place, so that the next store does not need another one."""
 
+CLOCK_SLACK = 5.0
+"""Seconds that an entry may seem to come from the future."""
+
 PARALLEL = 16
 """Removals under way at once."""
 
@@ -159,7 +162,7 @@ class RemoteStorage(Storage):
         return self._run(self._reading(path, max_age))
 
     def store(self, entry: Entry, data: bytes) -> None:
-        """Keep ``data`` and what is known of it, in one request. What is larger than the limit is not kept."""
+        """Keep ``data`` and what is known of it, in one request. StorageError for a value larger than ``max_size``."""
         self._run(self._writing(entry, data))
 
     async def aload(self, path: str, max_age: float | None = None) -> Stored:
@@ -171,33 +174,32 @@ class RemoteStorage(Storage):
         await self._arun(self._writing(entry, data))
 
     def _reading(self, path: str, max_age: float | None = None, deadline: datetime | None = None) -> Steps[Stored]:
-        return self._guarded(self._now_live().reads, self._load_steps(path, max_age, deadline))
-
-    def _load_steps(self, path: str, max_age: float | None, deadline: datetime | None) -> Steps[Stored]:
         name = self._name(path)
+        return self._guarded(self._now_live().reads, self._load_steps(path, name, max_age, deadline))
+
+    def _load_steps(self, path: str, name: str, max_age: float | None, deadline: datetime | None) -> Steps[Stored]:
         try:
             found: Found = yield partial(self._get, name)
         except FileNotFoundError:
             return (yield from self._absent(path))
         self._now_live().bucket_seen = True
-        if max_age is not None and found.now - found.created > max_age:
-            raise CacheExpired(f"{self.url}/{path} is older than {max_age:g} s")
+        if max_age is not None and not -CLOCK_SLACK <= found.now - found.created <= max_age:
+            raise CacheExpired(f"{self.url}/{path} was written at {moment(found.created):%Y-%m-%d %H:%M:%S} UTC: too old")
         if deadline is not None and found.created < deadline.timestamp():
-            raise CacheExpired(f"{self.url}/{path} was written before {deadline.isoformat()}")
+            raise CacheExpired(f"{self.url}/{path} was written before {deadline:%Y-%m-%d %H:%M:%S}: too old")
         if found.metadata.get("digest", digest := _digest(found.data)) != digest:
             raise DamagedEntry(f"{self.url}/{path} holds other bytes than were stored")
         return Stored(found.data, found.created, _number(found.metadata.get("seconds")))
 
     def _writing(self, entry: Entry, data: bytes) -> Steps[None]:
-        return self._guarded(self._now_live().writes, self._store_steps(entry, data))
-
-    def _store_steps(self, entry: Entry, data: bytes) -> Steps[None]:
-        name = self._name(entry.path)
         if self.max_size is not None and len(data) > self.max_size:
-            log.info("%s: %s has %d bytes, more than max_size: not stored", self.url, entry.path, len(data))
-            return
+            raise StorageError(f"{entry.path} is {len(data):,} bytes, more than max_size allows: not stored")
+        put = partial(self._put, self._name(entry.path), data, to_metadata(entry, data))
+        return self._guarded(self._now_live().writes, self._store_steps(put))
+
+    def _store_steps(self, put: Request) -> Steps[None]:
         try:
-            yield partial(self._put, name, data, to_metadata(entry, data))
+            yield put
         except FileNotFoundError:
             raise StorageError(self._no_bucket()) from None
         self._now_live().bucket_seen = True
@@ -210,14 +212,14 @@ class RemoteStorage(Storage):
     def peek(self, path: str) -> Entry | None:
         """What is known of the entry under ``path``, in one request; None where there is none."""
         try:
-            listed = self._run(self._guarded(self._now_live().reads, self._stat_steps(path)))
+            listed = self._run(self._guarded(self._now_live().reads, self._stat_steps(path, self._name(path))))
         except FileNotFoundError:
             return None
         return to_entry(path, listed)
 
-    def _stat_steps(self, path: str) -> Steps[Listed]:
+    def _stat_steps(self, path: str, name: str) -> Steps[Listed]:
         try:
-            listed: Listed = yield partial(self._stat, self._name(path))
+            listed: Listed = yield partial(self._stat, name)
         except FileNotFoundError:
             return (yield from self._absent(path))
         return listed
@@ -225,13 +227,13 @@ class RemoteStorage(Storage):
     def delete(self, path: str) -> bool:
         """Remove the entry under ``path``; whether there was one."""
         entry = self.peek(path) if self.listeners else None
-        gone = self._run(self._guarded(self._now_live().writes, self._delete_steps(path)))
+        gone = self._run(self._guarded(self._now_live().writes, self._delete_steps(path, self._name(path))))
         if gone and entry is not None:
             self._tell(entry, "invalidated")
         return gone
 
-    def _delete_steps(self, path: str) -> Steps[bool]:
-        if (yield partial(self._remove, self._name(path), None)):
+    def _delete_steps(self, path: str, name: str) -> Steps[bool]:
+        if (yield partial(self._remove, name, None)):
             return True
         try:
             return (yield from self._absent(path))
@@ -339,7 +341,7 @@ class RemoteStorage(Storage):
 
     def _name(self, path: str) -> str:
         if not _PATH.fullmatch(path):
-            raise ConfigurationError(f"{path!r} is no storage path: write 'function/hash.extension'")
+            raise StorageError(f"{path!r} is no path of an entry: it must be <function>/<hash>.<extension>")
         return f"{self.prefix}/{path}" if self.prefix else path
 
     def _absent(self, path: str) -> Steps[NoReturn]:
