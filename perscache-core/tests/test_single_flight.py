@@ -131,25 +131,30 @@ def test_a_function_that_asks_for_its_own_key_computes(cache):
 
 
 def test_two_functions_that_ask_for_each_other_never_wait_for_ever(cache):
-    started = threading.Barrier(2)
     runs = []
 
-    @cache
-    def ping():
+    @cache(ignore="started")
+    def ping(started):
         runs.append("ping")
-        if runs.count("ping") == 1:
-            started.wait()
-        return pong() if len(runs) < 6 else "end"
+        started.wait(10)
+        return pong(started) if len(runs) < 6 else "end"
 
-    @cache
-    def pong():
+    @cache(ignore="started")
+    def pong(started):
         runs.append("pong")
-        if runs.count("pong") == 1:
-            started.wait()
-        return ping() if len(runs) < 6 else "end"
+        started.wait(10)
+        return ping(started) if len(runs) < 6 else "end"
 
+    class Once(threading.Barrier):
+        """Brings the two together at first, and lets all pass later."""
+
+        def wait(self, timeout=None):
+            return super().wait(timeout) if len(runs) <= 2 else 0
+
+    started = Once(2)
     with ThreadPoolExecutor(2) as pool:
-        assert [future.result(timeout=20) for future in (pool.submit(ping), pool.submit(pong))] == ["end", "end"]
+        futures = pool.submit(ping, started), pool.submit(pong, started)
+        assert [future.result(timeout=20) for future in futures] == ["end", "end"]
 
 
 def test_children_of_a_computation_that_ask_for_its_key_compute(cache):
@@ -213,23 +218,25 @@ def test_a_fork_while_a_computation_is_under_way_does_no_harm(tmp_path):
     cache = Cache(storage=tmp_path)
     inside, release = threading.Event(), threading.Event()
 
-    @cache
-    def slow():
+    @cache(ignore=("inside", "release"))
+    def slow(inside, release):
         inside.set()
         release.wait(20)
         return "done"
 
-    thread = threading.Thread(target=slow)
+    thread = threading.Thread(target=slow, args=(inside, release))
     thread.start()
     inside.wait(20)
+    misses = slow.cache_info().misses
     child = os.fork()
     if child == 0:
-        release.set()
-        os._exit(0 if slow() == "done" else 1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        release.set()  # The child's; the parent goes on computing, and the child waits for its result.
+        os._exit(0 if slow(inside, release) == "done" and slow.cache_info().misses == misses else 1)
+    time.sleep(0.3)
     release.set()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     thread.join()
-    assert slow() == "done"
+    assert slow.cache.get(inside, release) == "done"
 
 
 def test_a_result_stored_in_between_is_not_computed_again(cache):

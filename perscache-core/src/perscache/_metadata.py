@@ -6,8 +6,9 @@ Imported when the first name is looked up that is not built in: either one takes
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
-if sys.version_info >= (3, 12):
+if TYPE_CHECKING or sys.version_info >= (3, 12):
     from importlib.metadata import (
         Distribution,
         EntryPoint,

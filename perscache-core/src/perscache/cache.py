@@ -10,7 +10,7 @@ from datetime import datetime
 from math import inf
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Final, Literal, ParamSpec, TypeAlias, TypeVar, overload
 
 from . import config, modes
 from .cached import cached, require_function
@@ -28,7 +28,7 @@ from .units import Duration, Size, seconds, size_in_bytes
 
 if TYPE_CHECKING:
     from .signature import Signer
-    from .typing import CachedFunction, Decorator
+    from .typing import CachedClassFunction, CachedFunction, Decorator
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -138,18 +138,24 @@ class Cache:
     def __call__(self, function: classmethod[S, P, R], /) -> classmethod[S, P, R]: ...
     @overload  # A staticmethod is callable itself, hence the overlap.
     def __call__(self, function: staticmethod[P, R], /) -> staticmethod[P, R]: ...  # type: ignore[overload-overlap]
+    @overload  # A class method to be: @classmethod stands above @cache.
+    def __call__(  # type: ignore[overload-overlap]
+        self, function: Callable[Concatenate[type[S], P], Coroutine[Any, Any, T]], /
+    ) -> CachedClassFunction[S, P, Coroutine[Any, Any, T], T]: ...
+    @overload
+    def __call__(self, function: Callable[Concatenate[type[S], P], R], /) -> CachedClassFunction[S, P, R, R]: ...
     @overload
     def __call__(
         self, function: Callable[P, Coroutine[Any, Any, T]], /
     ) -> CachedFunction[P, Coroutine[Any, Any, T], T]: ...
-    @overload
-    def __call__(
-        self, function: Callable[P, Generator[T, Any, Any]], /
-    ) -> CachedFunction[P, Generator[T, Any, Any], list[T]]: ...
-    @overload
-    def __call__(
-        self, function: Callable[P, AsyncGenerator[T, Any]], /
-    ) -> CachedFunction[P, AsyncGenerator[T, Any], list[T]]: ...
+    @overload  # A generator is an iterator too, hence the overlap.
+    def __call__(  # pyright: ignore[reportOverlappingOverload]
+        self, function: Callable[P, Generator[T, S, R]], /
+    ) -> CachedFunction[P, Generator[T, S, R], list[T]]: ...
+    @overload  # A generator is an iterator too, hence the overlap.
+    def __call__(  # pyright: ignore[reportOverlappingOverload]
+        self, function: Callable[P, AsyncGenerator[T, S]], /
+    ) -> CachedFunction[P, AsyncGenerator[T, S], list[T]]: ...
     @overload
     def __call__(self, function: Callable[P, Iterator[T]], /) -> CachedFunction[P, Iterator[T], list[T]]: ...
     @overload

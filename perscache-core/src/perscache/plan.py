@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from . import trouble
 from .errors import SerializationError
@@ -98,16 +99,15 @@ class Reason(Enum):
 class Statistics:
     """Counts of one function's calls in this process, safe in threads."""
 
-    __slots__ = ("_lock", "bytes", "errors", "hits", "misses", "saved", "stale")
+    __slots__ = ("bytes", "errors", "hits", "misses", "saved", "stale")
 
     def __init__(self) -> None:
-        self._lock: Final = threading.Lock()
         self.hits = self.misses = self.stale = self.errors = self.bytes = 0
         self.saved = 0.0
 
     def hit(self, size: int, saved: float | None) -> None:
         """Count a hit that read ``size`` bytes and saved that many seconds."""
-        with self._lock:
+        with _counting:
             self.hits += 1
             self.bytes += size
             if saved is not None:
@@ -115,14 +115,26 @@ class Statistics:
 
     def miss(self, reason: Reason) -> None:
         """Count a run of the function."""
-        with self._lock:
+        with _counting:
             self.misses += 1
             self.stale += reason is Reason.EXPIRED
 
     def error(self) -> None:
         """Count trouble that was survived."""
-        with self._lock:
+        with _counting:
             self.errors += 1
 
     def __reduce__(self) -> tuple[type[Statistics], tuple[()]]:
         return Statistics, ()  # Another process counts for itself.
+
+
+_counting = threading.Lock()
+
+
+def _forget_parents() -> None:
+    global _counting
+    _counting = threading.Lock()  # A thread of the parent may have held it.
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_parents)

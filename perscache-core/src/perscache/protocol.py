@@ -249,14 +249,14 @@ def keep(question: Question, value: Any, seconds: float, notes: Notes) -> Genera
         if plan.store_if is not None and not plan.store_if(value):
             return None
         stage = "dumps"
-        data = yield Encode(plan, path, value)
-        stage = "write"
+        encoded: bytes = yield Encode(plan, path, value)
+        data, stage = encoded, "write"
         arguments, parts = notes
         entry = Entry(
-            path, moment(time.time()), len(data), None, None, seconds, plan.format, plan.name, arguments, parts
+            path, moment(time.time()), len(encoded), None, None, seconds, plan.format, plan.name, arguments, parts
         )
         started = time.perf_counter()
-        yield Write(plan, entry, data)
+        yield Write(plan, entry, encoded)
     except Exception as error:  # noqa: BLE001  # The result is worth more than its copy.
         if plan.on_error is OnError.RAISE:
             _attach(error, value)

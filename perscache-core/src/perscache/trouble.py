@@ -7,6 +7,7 @@ have set up no logging; the same trouble again is logged at DEBUG only. Values o
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import threading
 import warnings
@@ -62,6 +63,15 @@ def forget() -> None:
 
 _lock = threading.Lock()
 _seen: set[Hashable] = set()
+
+
+def _forget_parents() -> None:
+    global _lock
+    _lock = threading.Lock()  # A thread of the parent may have held it.
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_parents)
 
 
 def _caller_level() -> int:

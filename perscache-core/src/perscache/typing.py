@@ -49,6 +49,15 @@ class CachedFunction(_Attributes[P, R, V], Protocol[P, R, V]):
     def __get__(self, instance: Any, owner: type | None = None, /) -> Any: ...
 
 
+class CachedClassFunction(_Attributes[Concatenate[type[S], P], R, V], Protocol[S, P, R, V]):  # type: ignore[misc]
+    """A cached function whose first parameter is a class: what `classmethod` makes a class method of."""
+
+    def __call__(self, cls: type[S], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    def __get__(
+        self, instance: Any, owner: type | None = None, /
+    ) -> CachedMethod[Concatenate[type[S], P], R, V, P]: ...
+
+
 class CachedMethod(_Attributes[P, R, V], Protocol[P, R, V, Q]):
     """A cached method of an instance: ``Q`` its parameters without the instance."""
 
@@ -64,18 +73,24 @@ class Decorator(Protocol):
     def __call__(self, function: classmethod[S, P, R], /) -> classmethod[S, P, R]: ...
     @overload  # A staticmethod is callable itself, hence the overlap.
     def __call__(self, function: staticmethod[P, R], /) -> staticmethod[P, R]: ...  # type: ignore[overload-overlap]
+    @overload  # A class method to be: @classmethod stands above @cache.
+    def __call__(  # type: ignore[overload-overlap]
+        self, function: Callable[Concatenate[type[S], P], Coroutine[Any, Any, T]], /
+    ) -> CachedClassFunction[S, P, Coroutine[Any, Any, T], T]: ...
+    @overload
+    def __call__(self, function: Callable[Concatenate[type[S], P], R], /) -> CachedClassFunction[S, P, R, R]: ...
     @overload
     def __call__(
         self, function: Callable[P, Coroutine[Any, Any, T]], /
     ) -> CachedFunction[P, Coroutine[Any, Any, T], T]: ...
-    @overload
-    def __call__(
-        self, function: Callable[P, Generator[T, Any, Any]], /
-    ) -> CachedFunction[P, Generator[T, Any, Any], list[T]]: ...
-    @overload
-    def __call__(
-        self, function: Callable[P, AsyncGenerator[T, Any]], /
-    ) -> CachedFunction[P, AsyncGenerator[T, Any], list[T]]: ...
+    @overload  # A generator is an iterator too, hence the overlap.
+    def __call__(  # pyright: ignore[reportOverlappingOverload]
+        self, function: Callable[P, Generator[T, S, R]], /
+    ) -> CachedFunction[P, Generator[T, S, R], list[T]]: ...
+    @overload  # A generator is an iterator too, hence the overlap.
+    def __call__(  # pyright: ignore[reportOverlappingOverload]
+        self, function: Callable[P, AsyncGenerator[T, S]], /
+    ) -> CachedFunction[P, AsyncGenerator[T, S], list[T]]: ...
     @overload
     def __call__(self, function: Callable[P, Iterator[T]], /) -> CachedFunction[P, Iterator[T], list[T]]: ...
     @overload

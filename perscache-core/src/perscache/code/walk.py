@@ -8,7 +8,6 @@ import importlib
 import importlib.util
 import sys
 import types
-import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, MutableMapping, MutableSequence, MutableSet
 from marshal import dumps
@@ -18,7 +17,8 @@ from typing import Any, NamedTuple
 
 from blake3 import blake3
 
-from ..errors import PerscacheWarning, UnkeyableError
+from .. import trouble
+from ..errors import UnkeyableError
 from ..fingerprint.encoder import SCALARS, Encoder, Handler, type_name
 from . import origin
 from .classes import class_items
@@ -552,18 +552,12 @@ def _refuse_by_address(value: Any, why: str) -> bytes:  # noqa: ARG001
     return b"X" + _address(value)
 
 
-_warned: set[tuple[str, str]] = set()
-
-
 def _warn_once(place: str, kind: str) -> None:
-    if (place, kind) not in _warned:
-        _warned.add((place, kind))
-        warnings.warn(
-            f"{place} is or holds a {kind}, which has no value that a key could be made of: only its type is in the key. "
-            "Pass it as an argument with ignore=, give its class a __cache_key__, or name what matters of it in depends=",
-            PerscacheWarning,
-            stacklevel=2,
-        )
+    trouble.warn(
+        f"{place} is or holds a {kind}, which has no value that a key could be made of: only its type is in the key. "
+        "Pass it as an argument with ignore=, give its class a __cache_key__, or name what matters of it in depends=",
+        once=(place, kind),
+    )
 
 
 class _Guards:

@@ -30,12 +30,14 @@ from .layout import SAFE
 if TYPE_CHECKING:
     from .layout import Layout, Place
 
-try:
+if sys.platform == "win32":
+    import msvcrt
+else:
     import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
-_OFD: Final = fcntl is not None and hasattr(fcntl, "F_OFD_SETLKW") and sys.maxsize > 2**32
+_OFD: Final = sys.platform != "win32" and hasattr(fcntl, "F_OFD_SETLKW") and sys.maxsize > 2**32
+"""Whether locks belong to an open file description: then threads can wait in the kernel, and a fork shares nothing."""
+
 _RANGE: Final = struct.Struct("@hhqqi0q")
 _BUSY: Final = frozenset({errno.EACCES, errno.EAGAIN, errno.EDEADLK})
 _NOT_HERE: Final = frozenset({errno.ENOLCK, errno.EINVAL, errno.ENOTSUP, errno.ENOSYS})
@@ -228,34 +230,7 @@ def _notes(folder: str, mine: str) -> Iterator[dict[str, Any]]:
             os.close(fd)
 
 
-if fcntl is not None:
-
-    def _file_lock(fd: int) -> bool:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return False
-        return True
-
-    if _OFD:
-
-        def _range_lock(fd: int, offset: int, *, wait: bool) -> None:
-            command = fcntl.F_OFD_SETLKW if wait else fcntl.F_OFD_SETLK
-            fcntl.fcntl(fd, command, _RANGE.pack(fcntl.F_WRLCK, os.SEEK_SET, offset, 1, 0))
-
-        def _range_unlock(fd: int, offset: int) -> None:
-            fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _RANGE.pack(fcntl.F_UNLCK, os.SEEK_SET, offset, 1, 0))
-
-    else:
-
-        def _range_lock(fd: int, offset: int, *, wait: bool) -> None:
-            fcntl.lockf(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB), 1, offset)
-
-        def _range_unlock(fd: int, offset: int) -> None:
-            fcntl.lockf(fd, fcntl.LOCK_UN, 1, offset)
-
-else:
-    import msvcrt
+if sys.platform == "win32":
 
     def _file_lock(fd: int) -> bool:
         try:
@@ -264,13 +239,35 @@ else:
             return False
         return True
 
-    def _range_lock(fd: int, offset: int, *, wait: bool) -> None:  # noqa: ARG001  # Windows cannot wait for long.
+    def _range_lock(fd: int, offset: int, *, wait: bool) -> None:  # noqa: ARG001  # Windows would wait ten seconds.
         os.lseek(fd, offset, os.SEEK_SET)
-        msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+        msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
 
     def _range_unlock(fd: int, offset: int) -> None:
         os.lseek(fd, offset, os.SEEK_SET)
-        msvcrt.locking(fd, msvcrt.LK_UNLCK, 1)  # type: ignore[attr-defined]
+        msvcrt.locking(fd, msvcrt.LK_UNLCK, 1)
+
+else:
+
+    def _file_lock(fd: int) -> bool:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        return True
+
+    def _range_lock(fd: int, offset: int, *, wait: bool) -> None:
+        if _OFD:
+            command = fcntl.F_OFD_SETLKW if wait else fcntl.F_OFD_SETLK
+            fcntl.fcntl(fd, command, _RANGE.pack(fcntl.F_WRLCK, os.SEEK_SET, offset, 1, 0))
+        else:
+            fcntl.lockf(fd, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB), 1, offset)
+
+    def _range_unlock(fd: int, offset: int) -> None:
+        if _OFD:
+            fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _RANGE.pack(fcntl.F_UNLCK, os.SEEK_SET, offset, 1, 0))
+        else:
+            fcntl.lockf(fd, fcntl.LOCK_UN, 1, offset)
 
 
 _all: Final[WeakSet[Locks]] = WeakSet()
