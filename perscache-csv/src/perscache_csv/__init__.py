@@ -7,8 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from perscache.errors import SerializationError
-from perscache.plugins.specs import hookimpl
-from perscache.serializers.base import Serializer
+from perscache.plugins import Serializer, hookimpl
 from perscache.serializers.places import type_name
 
 __version__ = "1.0.0"

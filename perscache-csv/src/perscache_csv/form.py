@@ -140,7 +140,8 @@ def index_of(form: Form) -> pd.Index[Any]:
     values, dtype = form["values"], form["dtype"]
     if isinstance(dtype, dict) or dtype == "str":
         strings: Any = default_string_dtype() if dtype == "str" else string_dtype(dtype)
-        return cast("pd.Index[Any]", pd.Index(values, dtype=strings, name=name))
+        string_index: pd.Index[Any] = pd.Index(values, dtype=strings, name=name)
+        return string_index
     index = moments(values, dtype) if dtype.startswith(("datetime64", "timedelta64", "period")) else values
     found: Any = pd.Index(index, dtype=dtype, name=name, tupleize_cols=False)
     if "freq" in form:

@@ -220,6 +220,7 @@ def _typed(name: str, column: pd.Series[Any], kind: Any) -> pd.Series[Any]:
 def _converted(name: str, column: Any, kind: Any) -> pd.Series[Any]:
     import pandas as pd
 
+    values: pd.Series[Any]
     if kind == "str":
         values = pd.Series(column, dtype=default_string_dtype())
     elif kind == "date":

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from perscache.errors import SerializationError
-from perscache.serializers.builtin import JSONSerializer
+from perscache.serializers import JSONSerializer
 from perscache.serializers.places import SCALARS, type_name
 
 if TYPE_CHECKING:

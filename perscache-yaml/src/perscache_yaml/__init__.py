@@ -8,8 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from perscache.errors import SerializationError
-from perscache.plugins.specs import hookimpl
-from perscache.serializers.base import Serializer
+from perscache.plugins import Serializer, hookimpl
 from perscache.serializers.places import SCALARS, Part, odd_parts, type_name
 
 if TYPE_CHECKING:
