@@ -68,10 +68,10 @@ def make_serializer(
 ) -> type[Serializer]:
     """A serializer class named ``class_name`` from two functions; files end in ``ext``."""
 
-    def dumps(self: Serializer, data: Any) -> bytes:
+    def dumps(_self: Serializer, data: Any) -> bytes:
         return dumps_fn(data)
 
-    def loads(self: Serializer, data: bytes) -> Any:
+    def loads(_self: Serializer, data: bytes) -> Any:
         return loads_fn(data)
 
     return type(class_name, (Serializer,), {"extension": ext, "dumps": dumps, "loads": loads})

@@ -44,7 +44,7 @@ class PickleSerializer(Serializer):
 
     def loads(self, data: bytes) -> Any:
         """The value of the pickle."""
-        return pickle.loads(data)
+        return _unpickled(data)
 
 
 class CloudPickleSerializer(Serializer):
@@ -79,7 +79,7 @@ class CloudPickleSerializer(Serializer):
         if data[-1:] != pickle.STOP and data[-len(_PYTHON) :] != _PYTHON:
             message = f"the pickle holds functions or classes of another Python than {_PYTHON[1:].decode()}"
             raise SerializationError(message)
-        return pickle.loads(data)
+        return _unpickled(data)
 
 
 class JSONSerializer(Serializer):
@@ -122,6 +122,18 @@ class JSONSerializer(Serializer):
 
 
 # --- Pickle
+
+
+def _unpickled(data: bytes) -> Any:
+    try:
+        return pickle.loads(data)
+    except ModuleNotFoundError as error:
+        if error.name != "__mp_main__":
+            raise
+        import multiprocessing  # noqa: F401  (it lets the main script answer to the name that its workers know it by)
+
+        return pickle.loads(data)
+
 
 # CPython 3.11 to 3.13 take each other's code objects and then run them wrongly.
 _PYTHON = f"#{sys.implementation.cache_tag}".encode()
