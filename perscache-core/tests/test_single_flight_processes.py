@@ -35,7 +35,9 @@ def meet(count):
 
 
 def start(source: str) -> subprocess.Popen[str]:
-    Path("script.py").write_text(COMMON + source)
+    # All processes of a test are of one script; one that is just starting must not find it half written.
+    if not Path("script.py").exists():
+        Path("script.py").write_text(COMMON + source)
     return subprocess.Popen([sys.executable, "script.py"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
