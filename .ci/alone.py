@@ -1,9 +1,9 @@
 """Test distributions as their users get them: each from its wheel, in a clean environment, away from the sources.
 
-    python3 .ci/alone.py perscache-core perscache-yaml
+    python3 .ci/alone.py FOLDER perscache-core perscache-yaml
 
-Each environment holds the distribution, the core's wheel, what both require, and the distribution's extra ``test``. The
-tests run from a copy, so that nothing but the wheel can answer an import.
+An environment, ``FOLDER/<distribution>/environment``, holds the distribution, the core's wheel, what both require, and
+the distribution's extra ``test``. The tests run from a copy, so that nothing but the wheel can answer an import.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-import tempfile
 import venv
 import zipfile
 from pathlib import Path
@@ -20,14 +19,10 @@ ROOT = Path(__file__).resolve().parent.parent
 CORE = "perscache-core"
 
 
-def main(distributions: list[str]) -> int:
-    """Test each of the named distributions; the exit code is the number that failed."""
-    with tempfile.TemporaryDirectory() as scratch:
-        wheels = build_wheels({CORE, *distributions}, Path(scratch, "wheels"))
-        results = {
-            name: is_complete(wheels[name]) and passes_alone(name, wheels, Path(scratch, name))
-            for name in distributions
-        }
+def main(folder: Path, distributions: list[str]) -> int:
+    """Test each of the named distributions in ``folder``; the exit code is the number that failed."""
+    wheels = build_wheels({CORE, *distributions}, folder / "wheels")
+    results = {name: is_complete(wheels[name]) and passes_alone(name, wheels, folder / name) for name in distributions}
     for name, passed in results.items():
         print(f"{'ok' if passed else 'FAILED':8}{name}")
     return sum(not passed for passed in results.values())
@@ -71,4 +66,4 @@ def passes_alone(name: str, wheels: dict[str, Path], home: Path) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(Path(sys.argv[1]).resolve(), sys.argv[2:]))

@@ -105,7 +105,7 @@ def main() -> None:
     print(f"\nThe results are files that you can read. {readable} begins with")
     with readable.open(encoding="utf-8") as lines:
         print("".join(f"    {next(lines)}" for _ in range(5)))
-    print("Run me again: the first run is then as fast as the second.")
+    print("Run me again: then nothing is computed any more.")
 
 
 if __name__ == "__main__":

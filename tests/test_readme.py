@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from _pytest.mark import ParameterSet
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("perscache-*/README.md"), *ROOT.glob("docs/**/*.md")])
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -75,3 +77,17 @@ def test_the_quickstart_computes_once_and_shows_files_that_exist(tmp_path: Path)
     assert {file.suffix for file in shown} == {".json", ".yaml", ".parquet", ".pickle"}
     for file in shown:
         assert (tmp_path / file).stat().st_size > 1000
+
+
+def test_every_dependency_is_in_the_table_with_its_reason():
+    table = re.findall(r"^\| (?:`(perscache-\w+)`)? ?\|[^|]*\| ([\w-]+)[^|]*\| ([^|]+) \|$", README, re.MULTILINE)
+    explained: dict[str, set[str]] = {}
+    for distribution, requirement, _ in table:
+        explained.setdefault(distribution or list(explained)[-1], set()).add(requirement)
+
+    required = {
+        project["name"]: {re.split(r"[ ;<>=\[]", line)[0] for line in project["dependencies"]} - {"perscache-core"}
+        for file in ROOT.glob("perscache-*/pyproject.toml")
+        for project in [tomllib.loads(file.read_text(encoding="utf-8"))["project"]]
+    }
+    assert explained == required
