@@ -110,7 +110,7 @@ class ParquetSerializer(Serializer):
                 return f"a table of no columns loses its {data.shape[0]} rows"
             if kind == "polars.DataFrame":
                 return _schema_change(data.schema, self._again(data.clear(), kind).schema)
-            return _arrow_change(data.schema, self._again(data.schema.empty_table(), kind).schema)
+            return _arrow_change(data.schema, self._again(data.slice(0, 0), kind).schema)
         except Exception:  # noqa: BLE001  (dumps fails in the same way, and says why)
             return None
 

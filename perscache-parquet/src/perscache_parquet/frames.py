@@ -190,8 +190,7 @@ def _same_dtype(old: Any, new: Any) -> bool:
     import pandas as pd
 
     if isinstance(old, pd.CategoricalDtype) and isinstance(new, pd.CategoricalDtype):
-        same = old.categories.dtype == new.categories.dtype and old.categories.equals(new.categories)
-        return same and old.ordered == new.ordered
+        return old.ordered == new.ordered and _index_change(old.categories, new.categories) is None
     return bool(old == new)
 
 

@@ -74,7 +74,7 @@ def _dictionaries(table: pa.Table) -> dict[str, str]:
     for index, column in enumerate(table.columns):
         if not pa.types.is_dictionary(column.type):
             continue
-        values = column.chunk(0).dictionary if column.num_chunks else pa.array([], column.type.value_type)
+        values = column.chunk(0).dictionary if column.num_chunks else pa.nulls(0, column.type.value_type)
         batch = pa.record_batch([values], ["values"])
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, batch.schema) as stream:
@@ -107,7 +107,7 @@ def _as_written(column: pa.ChunkedArray, kind: pa.DataType, dictionary: str | No
     if dictionary is not None:
         values = pa.ipc.open_stream(_bytes(dictionary)).read_all().column(0).combine_chunks()
         # At least one chunk, so that a column of no rows has its categories too.
-        chunks = column.chunks or [pa.array([], values.type)]
+        chunks = column.chunks or [pa.nulls(0, values.type)]
         return pa.chunked_array([_coded(chunk, kind, values) for chunk in chunks], kind)
     return column if column.type == kind else column.cast(kind)
 
