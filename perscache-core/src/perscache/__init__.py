@@ -1,11 +1,13 @@
 """Persistent memoization: results of functions that outlive the process, in any format, in any storage.
 
-    from perscache import Cache
+```python
+from perscache import Cache
 
-    cache = Cache()
+cache = Cache()
 
-    @cache
-    def slow(x): ...
+@cache
+def slow(x): ...
+```
 """
 
 from __future__ import annotations

@@ -115,7 +115,7 @@ class Cache:
             "lock": lock,
             "on_error": on_error,
             "mode": mode,
-            "observers": tuple(observers) or None,
+            "observers": ((observers,) if isinstance(observers, str) else tuple(observers)) or None,
         }
         if max_size is not None and isinstance(storage, Storage):
             kind = type(storage).__name__
@@ -270,8 +270,7 @@ class Cache:
 
     def _make_storage(self, storage: StorageLike) -> Storage:
         made = _storage(storage, self._settings["max_size"])
-        if self._observers.evict not in made.listeners:
-            made.listeners = (*made.listeners, self._observers.evict)
+        made.listeners += tuple(listener for listener in self._observers.of_evictions if listener not in made.listeners)
         return made
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -62,9 +62,10 @@ class Observers:
         """A result was written, in ``seconds``."""
         self._tell("perscache_store", call=call, entry=entry, seconds=seconds)
 
-    def evict(self, storage: Storage, entry: Entry, reason: str) -> None:
-        """An entry was removed: "expired", "limit", "cleared" or "invalidated"."""
-        self._tell("perscache_evict", storage=storage, entry=entry, reason=reason)
+    @property
+    def of_evictions(self) -> tuple[Callable[[Storage, Entry, str], None], ...]:
+        """What a storage is to call when an entry goes. Equal ones are the same: caches may share a storage."""
+        return (_evicted, *(EvictionListener(plugin) for plugin in self._own))
 
     def error(self, call: Call, stage: str, error: BaseException) -> None:
         """Something failed in ``stage`` and was survived."""
@@ -73,18 +74,47 @@ class Observers:
     def _tell(self, event: str, **facts: Any) -> None:
         # A registered plugin that a cache names as well hears an event once.
         hearers = {id(plugin.source): plugin for plugin in (*self._own, *self._registered)}
-        for plugin in hearers.values():
-            try:
-                getattr(plugin.hook, event)(**facts)
-            except Exception:  # noqa: BLE001  # Whatever it is, it is not the caller's.
-                if not plugin.failed:
-                    plugin.failed = True
-                    logger.warning(
-                        "The observer %s failed at %s; the call goes on. Its further failures are not logged",
-                        plugin.label,
-                        event,
-                        exc_info=True,
-                    )
+        _tell(hearers.values(), event, **facts)
+
+
+class EvictionListener:
+    """Tells one plugin of evictions, unless it is registered and told anyway."""
+
+    __slots__ = ("_plugin",)
+
+    def __init__(self, plugin: Plugin) -> None:
+        self._plugin: Final = plugin
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, EvictionListener) and other._plugin.source is self._plugin.source
+
+    def __hash__(self) -> int:
+        return id(self._plugin.source)
+
+    def __call__(self, storage: Storage, entry: Entry, reason: str) -> None:
+        """An entry was removed: "expired", "limit", "cleared" or "invalidated"."""
+        if all(plugin.source is not self._plugin.source for plugin in registry.listeners()):
+            _tell((self._plugin,), "perscache_evict", storage=storage, entry=entry, reason=reason)
+
+
+def _evicted(storage: Storage, entry: Entry, reason: str) -> None:
+    """Tell the registered plugins: they hear of every storage, whoever uses it."""
+    _tell(registry.listeners(), "perscache_evict", storage=storage, entry=entry, reason=reason)
+
+
+def _tell(hearers: Iterable[Plugin], event: str, **facts: Any) -> None:
+    for plugin in hearers:
+        try:
+            getattr(plugin.hook, event)(**facts)
+        except Exception:  # noqa: BLE001  # Whatever it is, it is not the caller's.
+            if not plugin.failed:
+                plugin.failed = True
+                logger.warning(
+                    "The observer %s failed at %s; the call goes on. Its further failures are not logged",
+                    plugin.label,
+                    event,
+                    exc_info=True,
+                )
 
 
 def _plugin(observer: object) -> Plugin:

@@ -8,12 +8,14 @@ from types import ModuleType
 
 import pytest
 
+from perscache import Cache
 from perscache.entry import Entry
 from perscache.errors import PluginContractError, UnknownPlugin
 from perscache.events import Call, Observers
 from perscache.plugins import hookimpl, specs, unregister
 from perscache.plugins.contract import EVENTS
 from perscache.plugins.known import Kind
+from perscache.storage import MemoryStorage
 
 CALL = Call("shop.price", "shop.price/1.json", "normal")
 ENTRY = Entry(CALL.path, datetime(2026, 1, 1, tzinfo=UTC), 3)
@@ -82,7 +84,8 @@ def tell_all(observers, storage=None):
     observers.hit(CALL, ENTRY, 0.5)
     observers.miss(CALL, "absent")
     observers.store(CALL, ENTRY, 0.25)
-    observers.evict(storage, ENTRY, "limit")
+    for listener in observers.of_evictions:
+        listener(storage, ENTRY, "limit")
     observers.error(CALL, "write", trouble)
     return [
         ("hit", CALL, ENTRY, 0.5),
@@ -264,3 +267,13 @@ def test_what_hears_nothing_is_no_observer(site):
 def test_a_call_cannot_be_changed_by_whom_it_is_told():
     with pytest.raises(AttributeError):
         CALL.path = "elsewhere"  # type: ignore[misc]
+
+
+def test_a_storage_that_caches_share_tells_each_observer_once(registered):
+    everywhere, here = registered(Diary()), Diary()
+    storage = MemoryStorage(max_entries=1)
+    functions = [Cache("json", storage, observers=[here])(name=name)(lambda x: x) for name in "ab"]
+    for function in functions:
+        function(1)
+    assert [event for event, *_ in everywhere.heard].count("evict") == 1
+    assert [event for event, *_ in here.heard].count("evict") == 1
