@@ -181,28 +181,35 @@ ENDS = {
     "used": "storage.load('f/a.json')",
     "in coroutines": "import asyncio; asyncio.run(storage.aload('f/a.json'))",
     "dropped": "storage = None; import gc; gc.collect()",
-    "many": "for _ in range(5): GoogleCloudStorage(sys.argv[2], endpoint_url=sys.argv[1]).load('f/a.json')",
-    "sweeping": "storage.max_size = 1000; storage.sweep_every = 1; storage.write('f/b.json', b'x')",
-    "stalled thread": (
-        "import threading, time; stalled.append(1); "
-        "threading.Thread(target=storage.load, args=('f/a.json',), daemon=True).start(); time.sleep(0.3)"
-    ),
-    "abandoned": (
-        "import asyncio\n"
-        "async def main():\n"
-        "    task = asyncio.create_task(storage.aload('f/a.json'))\n"
-        "    await asyncio.sleep(0)\n"
-        "asyncio.run(main())"
-    ),
+    "several": "for _ in range(5): GoogleCloudStorage('bucket', endpoint_url=sys.argv[1]).load('f/a.json')",
+    "a sweep under way": "storage.max_size = 1000; storage.sweep_every = 1; storage.write('f/b.json', b'x')",
+    "a thread that waits": """
+import threading, time
+threading.Thread(target=storage.load, args=('f/stall.json',), daemon=True).start()
+time.sleep(0.3)
+""",
+    "a task that was left": """
+import asyncio
+async def main():
+    task = asyncio.create_task(storage.aload('f/stall.json'))
+    await asyncio.sleep(0.3)
+asyncio.run(main())
+""",
+    "trouble": """
+storage.timeout = 0.2
+try:
+    storage.load('f/stall.json')
+except OSError:
+    pass
+""",
 }
 
 END = """
 import sys
 from perscache_gcs import GoogleCloudStorage
 
-storage = GoogleCloudStorage(sys.argv[2], endpoint_url=sys.argv[1])
+storage = GoogleCloudStorage("bucket", endpoint_url=sys.argv[1])
 storage.write("f/a.json", b"x" * 100)
-stalled = []
 {end}
 """
 
@@ -210,9 +217,11 @@ stalled = []
 @pytest.mark.parametrize("options", [(), ("-X", "dev", "-W", "error")], ids=["plain", "dev"])
 @pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
 def test_a_process_ends_without_a_word(
-    script: Callable[..., str], gcs_bucket: Bucket, end: str, options: tuple[str, ...]
+    script: Callable[..., str], strict_gcs: StrictServer, end: str, options: tuple[str, ...]
 ):
-    assert script(END.format(end=end), gcs_bucket.endpoint, gcs_bucket.name, options=options) == ""
+    strict_gcs.faults.extend(["ok", "stall"] if "stall" in end else [])
+
+    assert script(END.format(end=end), strict_gcs.endpoint, options=options) == ""
 
 
 LAZY = """

@@ -38,6 +38,8 @@ class Allowance:
     def __init__(self, timeout: float) -> None:
         self._end = time.monotonic() + timeout
         self.last = ""
+        self.over = False
+        """Whether nobody waits any more."""
 
     def extend(self, size: int) -> None:
         """Grant the time that a body of ``size`` bytes may take."""
@@ -94,6 +96,7 @@ class Client:
             # Only the end of the interpreter cancels: nothing is left to return to for a thread that outlives it.
             threading.Event().wait()
         finally:
+            allowance.over = True
             future.cancel()
 
     async def arun(self, request: Request, timeout: float) -> Any:
@@ -106,6 +109,7 @@ class Client:
                     raise TimeoutError(allowance.last)
             return waiter.result()
         finally:
+            allowance.over = True
             waiter.cancel()
 
     def _submit(self, request: Request, allowance: Allowance) -> Future[Any]:
@@ -117,13 +121,12 @@ class Client:
             try:
                 return await request()
             except Exception:
-                if future.cancelled():
-                    # Nobody waits any more, and asyncio would print what nobody fetches.
+                if allowance.over:
+                    # asyncio would print what nobody fetches.
                     return None
                 raise
 
-        future: Future[Any] = asyncio.run_coroutine_threadsafe(bounded(), self._fs.loop)
-        return future
+        return asyncio.run_coroutine_threadsafe(bounded(), self._fs.loop)
 
 
 def connect(storage: GoogleCloudStorage) -> Future[Client]:
@@ -240,14 +243,15 @@ def _close(fs: FileSystem, session: aiohttp.ClientSession, tasks: set[asyncio.Ta
     if session.closed or not fs.loop.is_running():
         return None
 
-    async def close() -> None:
+    async def close(_: FileSystem) -> None:
         under_way = list(tasks)
         for task in under_way:
             task.cancel()
         await asyncio.gather(*under_way, return_exceptions=True)
         await session.close()
 
-    return asyncio.run_coroutine_threadsafe(close(), fs.loop)
+    # It holds the file system until the session is closed: what gcsfs does with an open one is not safe in threads.
+    return asyncio.run_coroutine_threadsafe(close(fs), fs.loop)
 
 
 def _close_all() -> None:

@@ -184,7 +184,8 @@ class RemoteStorage(Storage):
             return (yield from self._absent(path))
         self._now_live().bucket_seen = True
         if max_age is not None and not -CLOCK_SLACK <= found.now - found.created <= max_age:
-            raise CacheExpired(f"{self.url}/{path} was written at {moment(found.created):%Y-%m-%d %H:%M:%S} UTC: too old")
+            written = moment(found.created)
+            raise CacheExpired(f"{self.url}/{path} was written at {written:%Y-%m-%d %H:%M:%S} UTC: too old")
         if deadline is not None and found.created < deadline.timestamp():
             raise CacheExpired(f"{self.url}/{path} was written before {deadline:%Y-%m-%d %H:%M:%S}: too old")
         if found.metadata.get("digest", digest := _digest(found.data)) != digest:
@@ -461,35 +462,34 @@ class Breaker:
     """Keeps calls from a server in trouble: after each failure for ``cooldown`` seconds, but for one trial then."""
 
     def __init__(self, cooldown: float) -> None:
-        """Closed: every call is let through."""
         self._cooldown = cooldown
+        self._kind: type[StorageError] | None = None
         self._reason = ""
         self._until = 0.0
 
     def admit(self) -> None:
-        """Let a call through, or raise StorageError with the reason of the last failure."""
-        if not self._reason:
+        """Let a call through, or raise what the last failure was."""
+        if self._kind is None:
             return
         if (wait := self._until - time.monotonic()) > 0:
-            raise StorageError(f"{self._reason} (left alone for another {wait:.0f} s)")
+            raise self._kind(f"{self._reason} (left alone for another {wait:.0f} s)")
         # This call is the trial; the others go on failing until it is over.
         self._until = time.monotonic() + self._cooldown
 
-    def trip(self, error: Exception) -> None:
-        """Remember a failure."""
-        self._reason = str(error)
+    def trip(self, error: StorageError) -> None:
+        """Remember a failure: its text only, the error itself would keep a call's data alive."""
+        self._kind, self._reason = type(error), str(error)
         self._until = time.monotonic() + self._cooldown
 
     def reset(self) -> None:
         """Forget it: the server answered."""
-        self._reason = ""
+        self._kind = None
 
 
 class Live:
     """What a storage holds in one process: never pickled, never used after a fork."""
 
     def __init__(self, cooldown: float) -> None:
-        """Nothing known, nothing open."""
         self.pid = os.getpid()
         self.lock = threading.Lock()
         self.sweeping = threading.Lock()
@@ -546,10 +546,13 @@ def to_entry(path: str, listed: Listed) -> Entry:
 
 
 def _escaped(text: str, room: int) -> str:
-    escaped = quote(text, safe=_READABLE, errors="replace")
-    while len(escaped) > room:
-        text = text[: max(0, len(text) - max(1, (len(escaped) - room) // 9))]
-        escaped = quote(text, safe=_READABLE, errors="replace")
+    """``text`` in printable ASCII, cut to the whole characters that ``room`` holds."""
+    escaped = ""
+    for character in text[:room]:
+        piece = quote(character, safe=_READABLE, errors="replace")
+        if len(escaped) + len(piece) > room:
+            break
+        escaped += piece
     return escaped.strip()
 
 
