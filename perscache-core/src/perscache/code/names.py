@@ -94,7 +94,10 @@ class _Symbol:
 
     kind: str
     chain: Chain
+    item: bool = False
+    """Whether it is an item of the chain, whose own attributes do not matter."""
     extended: bool = False
+    """Whether an attribute is read from it, so that a longer chain tells more."""
 
 
 class _Reading:
@@ -168,7 +171,7 @@ class _Reading:
             for _ in range(2 if name == "BINARY_SLICE" else 1):
                 self._pop()
             container = self._pop()
-            self.stack.append(container and _Symbol(container.kind, container.chain, extended=True))
+            self.stack.append(container and _Symbol(container.kind, container.chain, item=True))
         elif name in _SETS:
             below = _SETS[name]
             self._changed(self.stack[-below] if len(self.stack) >= below else None, value if below == 1 else None)
@@ -193,13 +196,12 @@ class _Reading:
         if owner is None:
             self.stack.append(None)
             return
-        was_item = owner.extended
         owner.extended = True
         chain = (*owner.chain, instruction.argval)
         if instruction.argval in MUTATORS:
             self._called(owner)
-        if was_item:  # an attribute of an item: the chain ends at the container
-            self.stack.append(_Symbol(owner.kind, owner.chain, extended=True))
+        if owner.item:  # an attribute of an item: the chain ends at the container
+            self.stack.append(_Symbol(owner.kind, owner.chain, item=True))
         else:
             self._push(owner.kind, chain)
 
@@ -207,7 +209,7 @@ class _Reading:
         """An item of what the symbol stands for is set, or its ``attribute``."""
         if symbol is None:
             return
-        chain = symbol.chain if attribute is None or symbol.extended else (*symbol.chain, attribute)
+        chain = symbol.chain if attribute is None or symbol.item else (*symbol.chain, attribute)
         if symbol.kind == "g":
             self.found.changed.add(chain)
             self.found.chains.add(symbol.chain)

@@ -70,7 +70,7 @@ def walk(
     while True:
         step = _Walk(track, changed, texts=texts, handler_for=handler_for)
         found = step.run(target, tuple(extras), defaults=defaults)
-        if step.changed == changed and step.texts == texts:
+        if step.changed <= changed and step.texts <= texts:
             step.warn()
             return found
         changed, texts = step.changed | changed, step.texts or texts
@@ -163,10 +163,15 @@ def _leaf(value: Any) -> bytes | None:
 
 
 def _is_at_home(function: types.FunctionType) -> bool:
+    """Whether a library's function is what its library offers, rather than made with it from the user's code."""
+    if function.__closure__ is None and "__wrapped__" not in function.__dict__:
+        return True
+    if origin.of_module(function.__module__) == origin.USER:
+        return False
     found: Any = sys.modules.get(function.__module__)
     for name in function.__qualname__.split("."):
         found = getattr(found, name, None)
-    return found is function or (function.__closure__ is None and "__wrapped__" not in function.__dict__)
+    return found is function
 
 
 @functools.lru_cache(maxsize=4096)
@@ -256,7 +261,7 @@ class _Walk:
         found = uses(code)
         items: list[Any] = []
         if not users:
-            items.append(_library_name(function.__module__, function.__qualname__))
+            items.append(_library_name(namespace.get("__name__"), code.co_qualname))
         elif self.track != "none":
             self.texts = self.texts or (found.texts and self.track == "deps")
             own = identity(code, namespace, texts=self.read_texts or id(function) in self.annotated)

@@ -103,7 +103,12 @@ def _of_sparse(matrix: Any) -> Any:
     rows = matrix.tocoo(copy=True)
     rows.sum_duplicates()
     coordinates = rows.coords if hasattr(rows, "coords") else (rows.row, rows.col)
-    return (matrix.format, matrix.shape, tuple(of_array(axis.astype("int64")) for axis in coordinates), of_array(rows.data))
+    return (
+        matrix.format,
+        matrix.shape,
+        tuple(of_array(axis.astype("int64")) for axis in coordinates),
+        of_array(rows.data),
+    )
 
 
 def _of_tensor(tensor: Any) -> Any:

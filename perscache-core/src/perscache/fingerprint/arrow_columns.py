@@ -41,7 +41,10 @@ def _values(column: Any, kind: Any) -> tuple[Any, ...]:
     if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
         return (Stream(_lengths(chunk) for chunk in column.chunks), of_chunked(_each(column, _flat, kind.value_type)))
     if any(test(kind) for test in (types.is_string, types.is_binary, types.is_large_string, types.is_large_binary)):
-        return (Stream(_byte_lengths(chunk) for chunk in column.chunks), Stream(_bytes(chunk) for chunk in column.chunks))
+        return (
+            Stream(_byte_lengths(chunk) for chunk in column.chunks),
+            Stream(_bytes(chunk) for chunk in column.chunks),
+        )
     narrow = types.is_boolean(kind) or (types.is_primitive(kind) and kind.bit_width <= 64)  # noqa: PLR2004
     wide = types.is_decimal(kind) or types.is_fixed_size_binary(kind)
     if narrow or (wide and not column.null_count):

@@ -64,7 +64,9 @@ def of_extension(array: Any) -> Any:
 
         from .arrow_columns import of_chunked  # noqa: PLC0415
 
-        arrow = pa.chunked_array(array._pa_array) if not isinstance(array._pa_array, pa.ChunkedArray) else array._pa_array  # noqa: SLF001
+        arrow = (
+            pa.chunked_array(array._pa_array) if not isinstance(array._pa_array, pa.ChunkedArray) else array._pa_array
+        )  # noqa: SLF001
         return (name, _storage(array), of_chunked(arrow))
     if isinstance(array.dtype, pd.StringDtype):
         return (name, _storage(array), np.asarray(array.astype(object)).tolist())
@@ -103,7 +105,12 @@ def _of_offset(offset: Any) -> Any:
 
 
 def _of_dataset(dataset: Any) -> Any:
-    return (dict(dataset.sizes), {name: _of_variable(dataset.variables[name]) for name in dataset.variables}, _coords(dataset), dataset.attrs)
+    return (
+        dict(dataset.sizes),
+        {name: _of_variable(dataset.variables[name]) for name in dataset.variables},
+        _coords(dataset),
+        dataset.attrs,
+    )
 
 
 def _of_data_array(array: Any) -> Any:
