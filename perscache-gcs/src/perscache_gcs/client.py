@@ -28,7 +28,7 @@ FileSystem: TypeAlias = Any
 SLOWEST: Final = 1_000_000
 """Bytes a second: a body that is slower than this counts as stalled."""
 
-_AT_EXIT: Final = 0.5
+_AT_EXIT: Final = 1.0
 """Seconds that closing connections may take when the interpreter ends."""
 
 
@@ -225,6 +225,7 @@ class _Quiet(logging.Filter):
 # --- The ends of clients.
 
 _open: Final[weakref.WeakSet[Client]] = weakref.WeakSet()
+_closing: Final[set[Future[None]]] = set()
 _prepared = False
 
 
@@ -239,9 +240,9 @@ def _prepare_process() -> None:
             os.register_at_fork(after_in_child=_disown_all)
 
 
-def _close(fs: FileSystem, session: aiohttp.ClientSession, tasks: set[asyncio.Task[Any]]) -> Future[None] | None:
+def _close(fs: FileSystem, session: aiohttp.ClientSession, tasks: set[asyncio.Task[Any]]) -> None:
     if session.closed or not fs.loop.is_running():
-        return None
+        return
 
     async def close(_: FileSystem) -> None:
         under_way = list(tasks)
@@ -251,12 +252,15 @@ def _close(fs: FileSystem, session: aiohttp.ClientSession, tasks: set[asyncio.Ta
         await session.close()
 
     # It holds the file system until the session is closed: what gcsfs does with an open one is not safe in threads.
-    return asyncio.run_coroutine_threadsafe(close(fs), fs.loop)
+    closing = asyncio.run_coroutine_threadsafe(close(fs), fs.loop)
+    _closing.add(closing)
+    closing.add_done_callback(_closing.discard)
 
 
 def _close_all() -> None:
-    closing = [_close(client._fs, client._session, client._tasks) for client in list(_open)]
-    wait([future for future in closing if future is not None], _AT_EXIT)
+    for client in list(_open):
+        _close(client._fs, client._session, client._tasks)
+    wait(list(_closing), _AT_EXIT)
 
 
 def _disown_all() -> None:
@@ -268,4 +272,5 @@ def _disown_all() -> None:
         if session.connector is not None:
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(session.connector))
         session.detach()
-        _open.discard(client)
+    _open.clear()
+    _closing.clear()
