@@ -66,4 +66,6 @@ def passes_alone(name: str, wheels: dict[str, Path], home: Path) -> bool:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 3:
+        sys.exit(__doc__)
     sys.exit(main(Path(sys.argv[1]).resolve(), sys.argv[2:]))

@@ -147,22 +147,21 @@ def decorator(library: str, folder: Path) -> Any:
     """The decorator that the library's documentation shows first, with results in ``folder``."""
     match library:
         case "perscache":
-            from perscache import Cache
+            import perscache
 
-            return Cache(storage=str(folder))
+            return perscache.Cache(storage=str(folder))
         case "perscache 0.7.1":
-            from perscache import Cache
-            from perscache.storage import LocalFileStorage
+            import perscache.storage
 
-            return Cache(storage=LocalFileStorage(str(folder)))
+            return perscache.Cache(storage=perscache.storage.LocalFileStorage(str(folder)))
         case "joblib":
-            from joblib import Memory
+            import joblib
 
-            return Memory(folder, verbose=0).cache
+            return joblib.Memory(folder, verbose=0).cache
         case "diskcache":
-            from diskcache import Cache
+            import diskcache
 
-            return Cache(str(folder)).memoize()
+            return diskcache.Cache(str(folder)).memoize()
     raise ValueError(f"{library} is no contestant")
 
 

@@ -1,7 +1,9 @@
 """The pages tell the truth: each Python block runs alone, and prints what its ``#>`` lines say."""
 
+import json
 import os
 import re
+import runpy
 import subprocess
 import sys
 import tomllib
@@ -91,3 +93,11 @@ def test_every_dependency_is_in_the_table_with_its_reason():
         for project in [tomllib.loads(file.read_text(encoding="utf-8"))["project"]]
     }
     assert explained == required
+
+
+def test_the_comparison_is_the_one_that_was_measured():
+    measured = json.loads((ROOT / "benchmarks" / "compare.json").read_text(encoding="utf-8"))
+    compare = runpy.run_path(str(ROOT / "benchmarks" / "compare.py"))
+
+    assert compare["table"](measured) in README
+    assert compare["plot"](measured) == (ROOT / "benchmarks" / "compare.svg").read_text(encoding="utf-8")
