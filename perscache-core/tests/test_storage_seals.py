@@ -186,9 +186,9 @@ def test_numpy_opens_its_files_also_mapped(tmp_path):
 @pytest.mark.parametrize("rows", [3, 100_000])
 def test_parquet_readers_open_the_file_with_the_seal_between_pages_and_footer(tmp_path, rows):
     parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow comes with perscache-parquet")
-    import pyarrow
+    import pyarrow as pa
 
-    table = pyarrow.table({"a": range(rows), "b": [str(row % 7) for row in range(rows)]})
+    table = pa.table({"a": range(rows), "b": [str(row % 7) for row in range(rows)]})
     out = BytesIO()
     parquet.write_table(table, out, row_group_size=40_000, write_page_index=True, compression="zstd")
     storage, file, data = sealed(tmp_path, "parquet", out.getvalue())

@@ -1,9 +1,9 @@
 """Eviction: what was used longest ago leaves, when what is stored outgrows its limit.
 
-A storage of up to 4,096 entries is looked at as a whole and the order is exact. Of a larger one a look takes about as
-many, in whole 256ths, those with the oldest entries. A look remembers the oldest tenth of what it saw, and counts
-exactly on the way; the stores that follow remove from that tenth, each what it needs for itself, so that nobody pauses
-for others.
+A storage of up to 4,096 entries is looked at as a whole, and the order is exact: whatever is used or stored after the
+look is younger than all that was not. Of a larger one a look takes about as many, in whole 256ths, those with the
+oldest entries, and remembers the oldest tenth. A look also counts exactly. The stores that follow remove from what is
+remembered, each what it needs for itself, so that nobody pauses for others.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import NamedTuple
 from ..errors import StorageError
 from .layout import Layout, shard_of
 from .seal import seal_of
-from .usage import NOTHING, SHARDS, Change, Count, Usage
+from .usage import NOTHING, SHARDS, Count, Usage
 
 EXACT = 4096
 """Entries up to which the whole storage is one shard."""
@@ -27,6 +27,7 @@ EXACT = 4096
 _TIME = 0.02
 _MORE = 1.25
 _BARREN = 3
+_SHARE = 10
 _TYPE = 0o170000
 _new = tuple.__new__
 _HOUR = 3_600_000_000_000
@@ -62,8 +63,8 @@ class Eviction:
         self._removed = removed
         self._victims: deque[Victim] = deque()
         self._foreign: set[str] = set()
-        self._removals = 0
-        self._oldest = 0
+        self.oldest = 0
+        """When the entry that was used longest ago was used, nanoseconds since the epoch; 0 where nobody asked yet."""
         self.mark_after = 0
         """Nanoseconds: an entry whose use was noted longer ago than this is noted again when it is used."""
 
@@ -76,48 +77,46 @@ class Eviction:
         if self._max_entries == 0:
             raise StorageError(f"{path} is not stored: max_entries is 0")
 
-    def make_room(self, size: int, entries: int = 1, *, patient: bool = False) -> list[Change]:
-        """Remove entries until ``size`` bytes and ``entries`` more fit; what is yet to be taken from the counters.
+    def make_room(self, size: int, entries: int = 1, *, patient: bool = False) -> int:
+        """Remove entries until ``size`` bytes and ``entries`` more fit; how many went.
 
         Unless ``patient``, stops after 20 ms once 1.25 times what is to be written is freed.
         """
         have = self._usage.total() or self._count()
-        if have is None:
-            return []
-        self._learn(have)
-        changes: list[Change] = []
+        if have is not None:
+            self._learn(have)
         gone = freed = barren = 0
         stop = time.monotonic() + _TIME
-        while self._exceeds(have.entries + entries, have.bytes + size):
+        while have is not None and self._exceeds(have.entries + entries, have.bytes + size):
             if not patient and freed >= _MORE * size and gone >= _MORE * entries and time.monotonic() > stop:
                 break
-            victim = self._next()
-            if victim is None:
-                self._usage.add(changes)
-                changes = []
-                counted = self._count()
+            try:
+                victim = self._victims.popleft()
+            except IndexError:
+                have = self._count() if barren < _BARREN else None
                 barren += 1
-                if counted is None or not self._victims or barren > _BARREN:
-                    break
-                have = counted
-                self._learn(have)
-            elif self._remove(victim):
-                have = Count(have.entries - 1, have.bytes - victim.size, have.oldest)
-                gone += 1
-                freed += victim.size
-                barren = 0
-                changes.append((victim.shard, -1, -victim.size))
-        return changes
+                if have is not None:
+                    self._learn(have)
+                stop = time.monotonic() + _TIME
+                continue
+            if self._still(victim):
+                # Uncounted before it goes: whoever counts meanwhile may count it still, but never too few.
+                have = self._usage.add([(victim.shard, -1, -victim.size)], victim.used)
+                if self._remove(victim):
+                    gone += 1
+                    freed += victim.size
+                    barren = 0
+                else:
+                    have = self._usage.add([(victim.shard, 1, victim.size)])
+        return gone
 
     def prune(self) -> int:
         """Count everything, and remove what is over the limit; how many went."""
         self._victims.clear()
         before = self._usage.shards()
         seen = self._look(None, sys.maxsize) or []
-        self._usage.recount(self._sift(seen, range(SHARDS)), before)
-        self._removals = 0
-        self._usage.add(self.make_room(0, 0, patient=True))
-        return self._removals
+        self._usage.recount(self._sift(seen, range(SHARDS), 1), before)
+        return self.make_room(0, 0, patient=True)
 
     def forget(self) -> None:
         """Everything was removed by somebody else."""
@@ -128,14 +127,14 @@ class Eviction:
 
         Within 0.1 point of the exact order in hit ratio, and almost no hit has to write.
         """
-        if not self._oldest:
+        if not self.oldest:
             total = self._usage.total()
-            self._oldest = (total.oldest if total is not None else 0) or now
-        self.mark_after = min(max(0, now - self._oldest) >> 4, _HOUR)
+            self.oldest = (total.oldest if total is not None else 0) or now
+        self.mark_after = min(max(0, now - self.oldest) >> 4, _HOUR)
         return self.mark_after
 
     def _learn(self, have: Count) -> None:
-        self._oldest = have.oldest
+        self.oldest = have.oldest
         self.look_at_clock(time.time_ns())
 
     def _exceeds(self, entries: int, size: int) -> bool:
@@ -143,25 +142,25 @@ class Eviction:
             self._max_entries is not None and entries > self._max_entries
         )
 
-    def _next(self) -> Victim | None:
-        try:
-            return self._victims.popleft()
-        except IndexError:
-            return None
-
-    def _remove(self, victim: Victim) -> bool:
-        """Remove ``victim`` unless it was used, replaced or removed since it was seen, or is none of ours."""
+    def _still(self, victim: Victim) -> bool:
+        """Whether ``victim`` was neither used, replaced nor removed since it was seen, and is ours."""
         try:
             status = os.lstat(victim.file)
-            if status.st_atime_ns != victim.used:
-                return False
-            if not self._layout.ours(victim.file):
-                self._foreign.add(victim.file)
-                return False
-            os.unlink(victim.file)
-        except FileNotFoundError:
+        except OSError:
             return False
-        self._removals += 1
+        if status.st_atime_ns != victim.used:
+            return False
+        if not self._layout.ours(victim.file, status):
+            self._foreign.add(victim.file)
+            return False
+        return True
+
+    def _remove(self, victim: Victim) -> bool:
+        try:
+            status = os.lstat(victim.file)
+            os.unlink(victim.file)
+        except OSError:
+            return False
         self._removed(victim, status)
         return True
 
@@ -170,13 +169,13 @@ class Eviction:
         before = self._usage.shards()
         entries = sum(count.entries for count in before if count is not None)
         if entries <= EXACT and (seen := self._look(None, 2 * EXACT)) is not None:
-            return self._usage.recount(self._sift(seen, range(SHARDS)), before)
+            return self._usage.recount(self._sift(seen, range(SHARDS), 1), before)
         unknown = [shard for shard, count in enumerate(before) if count is None][:1]
         eldest = sorted(
             (count.oldest, shard) for shard, count in enumerate(before) if count is not None and count.entries
         )
         shards = unknown or [shard for _, shard in eldest[: max(1, EXACT * SHARDS // max(1, entries))]]
-        return self._usage.recount(self._sift(self._look(frozenset(shards), sys.maxsize) or [], shards), before)
+        return self._usage.recount(self._sift(self._look(frozenset(shards), sys.maxsize) or [], shards, _SHARE), before)
 
     def _look(self, shards: frozenset[int] | None, at_most: int) -> list[Victim] | None:
         """The entries of ``shards`` or of all; None where there are more than ``at_most``."""
@@ -215,16 +214,19 @@ class Eviction:
                 size = max(0, status.st_size - room[extension])
                 seen.append(_new(Victim, (status.st_atime_ns, item.path, function, size, shard)))
 
-    def _sift(self, seen: list[Victim], shards: Iterable[int]) -> dict[int, Count]:
-        """Remember the oldest tenth of ``seen``; what each of ``shards`` holds, and the oldest use beyond it."""
+    def _sift(self, seen: list[Victim], shards: Iterable[int], share: int) -> dict[int, Count]:
+        """Remember the oldest of ``seen``, one in ``share``; what each of ``shards`` holds."""
         seen.sort()
-        tenth = (len(seen) + 9) // 10
-        self._victims.extend(seen[:tenth])
+        remembered = (len(seen) + share - 1) // share
+        self._victims.extend(seen[:remembered])
         counted = dict.fromkeys(shards, NOTHING)
         for index, victim in enumerate(seen):
             entries, size, oldest = counted[victim.shard]
-            if index >= tenth and not oldest:
+            if not oldest and (index >= remembered or share == 1):
                 oldest = victim.used
-            counted[victim.shard] = Count(entries + 1, size + victim.size, oldest)
+            counted[victim.shard] = _new(Count, (entries + 1, size + victim.size, oldest))
         now = time.time_ns()
-        return {shard: count if count.oldest else count._replace(oldest=now) for shard, count in counted.items()}
+        return {
+            shard: count if count.oldest or not count.entries else count._replace(oldest=now)
+            for shard, count in counted.items()
+        }

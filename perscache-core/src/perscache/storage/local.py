@@ -24,7 +24,7 @@ from .locks import EntryLock, Locks
 from .options import check, split_url, truth, whole
 from .seal import BrokenSeal, Buffer, seal_of
 from .trash import Trash
-from .usage import Change, Usage
+from .usage import Usage
 
 Durable = Literal["auto"] | bool
 
@@ -235,21 +235,18 @@ class LocalFileStorage(Storage):
         place = self._places.get(entry.path) or self._place(entry.path)
         if not self._begun:
             self._begin()
-        changes: list[Change] = []
         if self._limited:
             self._eviction.admit(entry.path, len(data))
             with suppress(OSError):
-                changes = self._eviction.make_room(len(data))
+                present = self._present(place)
+                self._eviction.make_room(len(data) - (present or 0), int(present is None))
+        file = self._layout.target(place)
         try:
-            file = self._layout.target(place)
-            try:
-                replaced = self._publish(place, file, data, entry)
-            except FileNotFoundError:  # the folder was cleared meanwhile
-                replaced = self._publish(place, file, data, entry)
-            changes.append((place.shard, int(replaced is None), len(data) - (replaced or 0)))
-        finally:
-            with suppress(OSError):
-                self._usage.add(changes)
+            replaced = self._publish(place, file, data, entry)
+        except FileNotFoundError:  # the folder was cleared meanwhile
+            replaced = self._publish(place, file, data, entry)
+        with suppress(OSError):
+            self._usage.add([(place.shard, int(replaced is None), len(data) - (replaced or 0))])
         with suppress(OSError):
             self._note(place, file, entry)
 
@@ -260,6 +257,13 @@ class LocalFileStorage(Storage):
             self._usage.begin()
         if self._trash.full():
             self._empty_trash()
+
+    def _present(self, place: Place) -> int | None:
+        """The size of the value that is there; None where there is none."""
+        for file in (place.file, place.other):
+            with suppress(FileNotFoundError):
+                return max(0, os.lstat(file).st_size - place.seal.room)
+        return None
 
     def _publish(self, place: Place, file: str, data: Buffer, entry: Entry, *, bless: bool = False) -> int | None:
         """Write ``file`` whole or not at all; the size of the value that it replaces. ``bless``: whatever was there."""
@@ -450,14 +454,16 @@ class LocalFileStorage(Storage):
     def _remove(self, file: str, path: str, status: os.stat_result, reason: str) -> bool:
         """Remove one entry; whether it was there until now: only who removes it counts and tells."""
         place = self._layout.place(path)
+        size = max(0, status.st_size - place.seal.room)
+        self._usage.add([(place.shard, -1, -size)])
         try:
             _patiently(os.unlink, file)
-        except FileNotFoundError:
-            return False
+        except OSError as error:
+            self._usage.add([(place.shard, 1, size)])
+            if isinstance(error, FileNotFoundError):
+                return False
+            raise
         place.seal.removed(file)
-        size = max(0, status.st_size - place.seal.room)
-        with suppress(OSError):
-            self._usage.add([(place.shard, -1, -size)])
         if self.listeners:
             self._tell(_entry(path, status, {}), reason)
         return True

@@ -7,12 +7,13 @@ into a signal.
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NamedTuple, TypeAlias
 
 from xxhash import xxh3_64_digest
@@ -26,18 +27,29 @@ if sys.platform == "win32":
         os.lseek(fd, 0, os.SEEK_SET)
         msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
 
+    def _unlock(fd: int) -> None:
+        """Closing does it."""
+
 else:
     import fcntl
 
     def _try_lock(fd: int) -> None:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
+    def _unlock(fd: int) -> None:
+        with suppress(OSError):
+            fcntl.flock(fd, fcntl.LOCK_UN)
+
 
 SHARDS = 256
 _TOTAL = SHARDS
 _RECORD = struct.Struct("<qqqQ")
 _VALUES = struct.Struct("<qqq")
-_PATIENCE = 0.05
+_BLANK = bytes(_RECORD.size)
+_PATIENCE = 1.0
+_SULK = 10.0
+_MOST_UNSAID = 10_000
+_UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}
 
 
 Change: TypeAlias = tuple[int, int, int]
@@ -63,6 +75,8 @@ class Usage:
         """Nothing is opened or made yet."""
         self._layout = layout
         self._file = layout.state("usage")
+        self._not_before = 0.0
+        self._unsaid: list[Change] = []
 
     def begin(self) -> None:
         """Before the first store: what is not there yet can be counted from nothing."""
@@ -94,13 +108,17 @@ class Usage:
             os.close(fd)
         return _parse_all(data)
 
-    def add(self, changes: Iterable[Change]) -> Count | None:
-        """Count ``changes``; the total after, None where a count is missing."""
+    def add(self, changes: Iterable[Change], oldest: int = 0) -> Count | None:
+        """Count ``changes``; the total after, None where a count is missing. Nothing is older than ``oldest``."""
         with self._locked() as fd:
             if fd is None:
+                if len(self._unsaid) < _MOST_UNSAID:
+                    self._unsaid.extend(changes)
                 return None
+            said = self._unsaid[:]
+            del self._unsaid[: len(said)]
             entries = size = 0
-            for shard, more_entries, more_bytes in changes:
+            for shard, more_entries, more_bytes in [*said, *changes]:
                 entries += more_entries
                 size += more_bytes
                 if (count := _get(fd, shard)) is not None:
@@ -108,6 +126,7 @@ class Usage:
             if (before := _get(fd, _TOTAL)) is None:
                 return None
             total = _plus(before, entries, size)
+            total = total._replace(oldest=max(total.oldest, oldest))
             _put(fd, _TOTAL, total)
             return total
 
@@ -116,22 +135,24 @@ class Usage:
         with self._locked() as fd:
             if fd is None:
                 return None
-            for shard, seen in counted.items():
-                count = seen
-                earlier, now = before[shard], _get(fd, shard)
-                if earlier is not None and now is not None:
-                    # What others stored meanwhile may be missing from the count: rather too many than over the limit.
-                    more_entries, more_bytes = now.entries - earlier.entries, now.bytes - earlier.bytes
-                    count = Count(count.entries + max(0, more_entries), count.bytes + max(0, more_bytes), count.oldest)
-                _put(fd, shard, count)
             os.lseek(fd, 0, os.SEEK_SET)
             counts = _parse_all(os.read(fd, SHARDS * _RECORD.size))
+            for shard, count in counted.items():
+                earlier, now = before[shard], counts[shard]
+                counts[shard] = count
+                if earlier is not None and now is not None and now is not earlier:
+                    # What others stored meanwhile may be missing from the count: rather too many than over the limit.
+                    more_entries, more_bytes = now.entries - earlier.entries, now.bytes - earlier.bytes
+                    if more_entries > 0 or more_bytes > 0:
+                        counts[shard] = _plus(count, max(0, more_entries), max(0, more_bytes))
             known = [count for count in counts if count is not None]
-            if len(known) < SHARDS:
-                return None
-            oldest = min((count.oldest for count in known if count.entries), default=0)
-            total = Count(sum(count.entries for count in known), sum(count.bytes for count in known), oldest)
-            _put(fd, _TOTAL, total)
+            total = None
+            if len(known) == SHARDS:
+                oldest = min((count.oldest for count in known if count.entries), default=0)
+                total = Count(sum(count.entries for count in known), sum(count.bytes for count in known), oldest)
+            records = [_BLANK if count is None else _pack(count, shard) for shard, count in enumerate([*counts, total])]
+            os.lseek(fd, 0, os.SEEK_SET)
+            os.write(fd, b"".join(records))
             return total
 
     def forget(self) -> None:
@@ -154,10 +175,36 @@ class Usage:
         except OSError:
             yield None
             return
+        _open.add(fd)
         try:
-            yield fd if _lock(fd) else None
+            yield fd if self._lock(fd) else None
         finally:
+            _unlock(fd)  # closing alone would not do while a child that was forked meanwhile has the file open
+            _open.discard(fd)
             os.close(fd)
+
+    def _lock(self, fd: int) -> bool:
+        """Lock the file that ``fd`` is; the lock goes with the descriptor.
+
+        Others hold it for microseconds. After a second somebody must have been stopped while holding it: says no then,
+        and for the ten seconds that follow, rather than keep every store waiting.
+        """
+        begun = time.monotonic()
+        pause = 0.0001
+        while begun >= self._not_before:
+            try:
+                _try_lock(fd)
+            except (BlockingIOError, PermissionError):
+                if time.monotonic() > begun + _PATIENCE:
+                    self._not_before = begun + _SULK
+                    break
+                time.sleep(pause)
+                pause = min(2 * pause, 0.002)
+            except OSError as error:
+                return error.errno in _UNSUPPORTED  # counters that may be off are better than none
+            else:
+                return True
+        return False
 
     def _open(self) -> int:
         try:
@@ -206,17 +253,15 @@ def _parse(record: bytes, index: int) -> Count | None:
     return Count(*_VALUES.unpack(values))
 
 
-def _lock(fd: int) -> bool:
-    """Lock the file that ``fd`` is; the lock goes with the descriptor. Says no after a twentieth of a second."""
-    stop = time.monotonic() + _PATIENCE
-    while True:
-        try:
-            _try_lock(fd)
-        except (BlockingIOError, PermissionError):
-            if time.monotonic() > stop:
-                return False
-            time.sleep(0.0002)
-        except OSError:
-            return False
-        else:
-            return True
+def _close_inherited() -> None:
+    """In a child: a lock that a thread of the parent holds must not outlive the parent here. Closed, never unlocked."""
+    for fd in _open:
+        with suppress(OSError):
+            os.close(fd)
+    _open.clear()
+
+
+_open: set[int] = set()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_close_inherited)

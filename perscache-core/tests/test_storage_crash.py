@@ -1,0 +1,249 @@
+"""Kills, full disks and forks cost at worst the entry in flight."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from perscache.errors import DamagedEntry
+from perscache.storage.local import LocalFileStorage
+from perscache.storage.memory import MemoryStorage
+
+EXTENSIONS = ["pickle", "json", "yaml", "csv", "parquet"]
+
+
+def write_for_ever(location: Path, seed: int) -> None:
+    storage = LocalFileStorage(location, max_entries=30)
+    chance = random.Random(seed)
+    while True:
+        number = chance.randrange(60)
+        path = f"f{number % 3}/{number * 0x9E3779B97F4A7C15 % 2**64:016x}.{EXTENSIONS[number % 5]}"
+        deed = chance.random()
+        if deed < 0.8:
+            storage.write(path, f"{path} ".encode() * chance.choice([1, 20, 2000]))
+        elif deed < 0.9:
+            storage.delete(path)
+        elif deed < 0.95:
+            storage.prune()
+        else:
+            storage.clear(path.partition("/")[0] if deed < 0.98 else None)
+
+
+def start_writer(location: Path, seed: int) -> int:
+    child = os.fork()
+    if child == 0:
+        try:
+            write_for_ever(location, seed)
+        finally:
+            os._exit(1)
+    return child
+
+
+def assert_every_entry_is_whole(location: Path) -> int:
+    storage = LocalFileStorage(location)
+    count = 0
+    for entry in storage.entries():
+        data = storage.load(entry.path).data
+        unit = f"{entry.path} ".encode()
+        assert bytes(data) == unit * (len(data) // len(unit))
+        count += 1
+    return count
+
+
+def test_killed_at_any_moment_nothing_wrong_is_left(tmp_path):
+    location = tmp_path / "cache"
+    chance = random.Random(3)
+    most = 0
+    for round_ in range(150):
+        writers = [start_writer(location, 2 * round_ + number) for number in range(2)]
+        time.sleep(chance.random() / 20)
+        for writer in writers:
+            os.kill(writer, signal.SIGKILL)
+            assert os.WTERMSIG(os.waitpid(writer, 0)[1]) == signal.SIGKILL
+        most = max(most, assert_every_entry_is_whole(location))
+    assert 0 < most <= 60
+    storage = LocalFileStorage(location, max_entries=30)
+    storage.prune()
+    assert sum(1 for _ in storage.entries()) <= 30
+    assert not list(location.rglob("aside"))
+
+
+@pytest.mark.parametrize("extension", EXTENSIONS)
+def test_a_disk_that_is_full_costs_the_new_entry_only(tmp_path, extension):
+    """The limit of a process on the size of its files ends a write early, as a full disk does."""
+    location = tmp_path / "cache"
+    storage = LocalFileStorage(location)
+    path = f"f/0123456789abcdef.{extension}"
+    storage.write(path, b"old")
+    child = os.fork()
+    if child == 0:
+        try:
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+            try:
+                storage.write(path, b"new" * 100_000)
+            except OSError as error:
+                os._exit(0 if error.errno == errno.EFBIG else 1)
+        finally:
+            os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert storage.load(path).data == b"old"
+    assert not list(location.rglob("*.tmp"))
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux") or os.geteuid() != 0, reason="only root mounts a small disk")
+def test_a_small_disk_fills_up_and_everything_on_it_stays_readable(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600k", "none", str(disk)], check=False)
+    if mounted.returncode:
+        pytest.skip("nothing may be mounted here")
+    try:
+        storage = LocalFileStorage(disk / "cache")
+        full = 0
+        for number in range(200):
+            path = f"f{number % 3}/{number:016x}.{EXTENSIONS[number % 5]}"
+            try:
+                storage.write(path, f"{path} ".encode() * 200)
+            except OSError as error:
+                full += error.errno == errno.ENOSPC
+        assert full > 10
+        assert assert_every_entry_is_whole(disk / "cache") == 200 - full
+        assert not list(disk.rglob("*.tmp"))
+        assert storage.clear() == 200 - full
+        storage.write(f"f/{7:016x}.json", b"1")
+        assert storage.load(f"f/{7:016x}.json").data == b"1"
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_a_folder_that_vanishes_is_a_miss_and_comes_back(tmp_path):
+    storage = LocalFileStorage(tmp_path / "cache", max_entries=5)
+    path = f"f/{1:016x}.json"
+    for _ in range(3):
+        storage.write(path, b"1")
+        assert storage.load(path).data == b"1"
+        shutil.rmtree(tmp_path / "cache")
+        with pytest.raises(FileNotFoundError):
+            storage.load(path)
+        assert storage.peek(path) is None
+        assert list(storage.entries()) == []
+        assert storage.clear() == storage.prune() == 0
+
+
+def test_a_reader_never_sees_part_of_an_entry_that_is_being_replaced(tmp_path):
+    storage = LocalFileStorage(tmp_path / "cache")
+    stop = threading.Event()
+    paths = [f"f/{number:016x}.{extension}" for number, extension in enumerate(EXTENSIONS)]
+    values = [letter * size for letter in (b"a", b"b") for size in (10, 100_000)]
+    failures: list[BaseException] = []
+
+    def write() -> None:
+        try:
+            while not stop.is_set():
+                for path in paths:
+                    for value in values:
+                        storage.write(path, value)
+        except BaseException as error:
+            failures.append(error)
+
+    for path in paths:
+        storage.write(path, values[0])
+    writers = [threading.Thread(target=write) for _ in range(2)]
+    for writer in writers:
+        writer.start()
+    try:
+        for _ in range(300):
+            for path in paths:
+                assert bytes(storage.load(path).data) in values
+    finally:
+        stop.set()
+        for writer in writers:
+            writer.join()
+    assert failures == []
+
+
+@pytest.mark.parametrize("extension", EXTENSIONS)
+def test_a_replacement_is_never_taken_for_the_damaged_file_that_it_replaces(tmp_path, extension):
+    """The damaged file was read, then somebody else stored: what is set aside is the file that was read, or nothing."""
+    storage = LocalFileStorage(tmp_path / "cache")
+    path = f"f/{1:016x}.{extension}"
+    for _ in range(30):
+        storage.write(path, b"good")
+        os.truncate(tmp_path / "cache" / path, 2)
+        racing = threading.Thread(target=LocalFileStorage(tmp_path / "cache").write, args=(path, b"good"))
+        racing.start()
+        with suppress(DamagedEntry, FileNotFoundError):
+            assert storage.load(path).data == b"good"
+        racing.join()
+        storage.write(path, b"good")
+        assert storage.load(path).data == b"good"
+
+
+@pytest.mark.parametrize("kind", ["local", "memory"])
+def test_a_child_that_is_forked_in_the_middle_of_stores_works(tmp_path, kind):
+    storage = LocalFileStorage(tmp_path, max_entries=50) if kind == "local" else MemoryStorage(max_entries=50)
+    stop = threading.Event()
+
+    def write() -> None:
+        number = 0
+        while not stop.is_set():
+            number += 1
+            storage.write(f"f/{number % 100:016x}.pickle", b"x" * 50)
+
+    writers = [threading.Thread(target=write) for _ in range(4)]
+    for writer in writers:
+        writer.start()
+    try:
+        for _ in range(20):
+            child = os.fork()
+            if child == 0:
+                signal.alarm(20)  # a child that waits for a lock of the parent's threads would wait for ever
+                storage.write(f"f/{999:016x}.pickle", b"child")
+                found = storage.load(f"f/{999:016x}.pickle").data
+                os._exit(found != b"child")
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    finally:
+        stop.set()
+        for writer in writers:
+            writer.join()
+    assert sum(1 for _ in storage.entries()) <= 50 + 4
+
+
+def test_a_process_stopped_while_it_holds_the_counters_keeps_nobody_waiting_for_long(tmp_path):
+    storage = LocalFileStorage(tmp_path, max_entries=50)
+    storage.write(f"f/{1:016x}.json", b"1")
+    holder = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import fcntl, sys, time; file = open(sys.argv[1], 'r+b'); fcntl.flock(file, fcntl.LOCK_EX); "  # noqa: ISC004
+            "print('held', flush=True); time.sleep(60)",
+            str(tmp_path / ".state" / "usage"),
+        ],
+        stdout=subprocess.PIPE,
+    )
+    assert holder.stdout is not None
+    try:
+        holder.stdout.readline()
+        begun = time.monotonic()
+        for number in range(20):
+            storage.write(f"f/{number:016x}.json", b"2")
+            assert storage.load(f"f/{number:016x}.json").data == b"2"
+        assert time.monotonic() - begun < 15
+    finally:
+        holder.kill()
+        holder.wait()
+        holder.stdout.close()

@@ -1,0 +1,251 @@
+"""The limit of local files: what was used longest ago leaves first, for all processes together."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import time
+from collections import OrderedDict
+from pathlib import Path
+
+import pytest
+
+from perscache.errors import StorageError
+from perscache.storage.local import LocalFileStorage
+
+
+def numbered(number: int, extension: str = "pickle") -> str:
+    return f"f/{number * 0x9E3779B97F4A7C15 % 2**64:016x}.{extension}"
+
+
+def held(location: Path) -> set[str]:
+    return {entry.path for entry in LocalFileStorage(location).entries()}
+
+
+def bytes_held(location: Path) -> int:
+    return sum(entry.size for entry in LocalFileStorage(location).entries())
+
+
+@pytest.mark.parametrize("extension", ["pickle", "json", "csv"])
+def test_the_limit_counts_the_bytes_of_values(tmp_path, extension):
+    storage = LocalFileStorage(tmp_path, max_size=1000)
+    for number in range(10):
+        storage.write(numbered(number, extension), b"x" * 100)
+    assert bytes_held(tmp_path) == 1000
+    storage.write(numbered(10, extension), b"x" * 100)
+    assert held(tmp_path) == {numbered(number, extension) for number in range(1, 11)}
+
+
+def test_what_was_read_last_stays(tmp_path):
+    storage = LocalFileStorage(tmp_path, max_entries=3)
+    for number in range(3):
+        storage.write(numbered(number), b"x")
+    storage.load(numbered(0))
+    storage.write(numbered(3), b"x")
+    storage.load(numbered(2))
+    storage.write(numbered(4), b"x")
+    assert held(tmp_path) == {numbered(2), numbered(3), numbered(4)}
+
+
+def test_the_order_is_that_of_a_model(tmp_path):
+    storage, model = LocalFileStorage(tmp_path, max_entries=20), OrderedDict[int, None]()
+    chance = random.Random(7)
+    for _ in range(1500):
+        number = int(chance.paretovariate(0.6)) % 60
+        try:
+            storage.load(numbered(number))
+            assert number in model
+            model.move_to_end(number)
+        except FileNotFoundError:
+            assert number not in model
+            storage.write(numbered(number), b"%d" % number)
+            model[number] = None
+            if len(model) > 20:
+                model.popitem(last=False)
+        # A use is noted when the last note is older than a sixteenth of the oldest: every use here is the newest, so
+        # let the clock show it.
+        os.utime(tmp_path / numbered(number), ns=(time.time_ns(), time.time_ns()))
+    assert held(tmp_path) == {numbered(number) for number in model}
+
+
+def test_a_value_larger_than_the_limit_is_not_stored_and_pushes_nothing_out(tmp_path):
+    storage = LocalFileStorage(tmp_path, max_size=100)
+    storage.write(numbered(1), b"x" * 100)
+    with pytest.raises(StorageError, match=r"101 bytes and max_size is 100.*raise max_size"):
+        storage.write(numbered(2), b"x" * 101)
+    assert held(tmp_path) == {numbered(1)}
+
+
+def test_a_replaced_value_counts_once(tmp_path):
+    storage = LocalFileStorage(tmp_path, max_size=1000)
+    storage.write(numbered(0), b"x" * 400)
+    for size in (100, 600, 10, 600):
+        storage.write(numbered(1), b"x" * size)
+    assert held(tmp_path) == {numbered(0), numbered(1)}
+    storage.delete(numbered(1))
+    storage.write(numbered(2), b"x" * 600)
+    assert held(tmp_path) == {numbered(0), numbered(2)}
+
+
+def test_a_smaller_limit_acts_on_what_is_there_already(tmp_path):
+    wide = LocalFileStorage(tmp_path)
+    for number in range(50):
+        wide.write(numbered(number), b"x" * 100)
+    narrow = LocalFileStorage(tmp_path, max_size=1000)
+    assert narrow.prune() == 40
+    assert held(tmp_path) == {numbered(number) for number in range(40, 50)}
+    LocalFileStorage(tmp_path, max_size=500).write(numbered(99), b"x" * 100)
+    assert held(tmp_path) == {numbered(number) for number in (46, 47, 48, 49, 99)}
+
+
+def test_two_processes_keep_one_limit_and_one_order(tmp_path):
+    mine = LocalFileStorage(tmp_path, max_entries=10)
+    for number in range(10):
+        mine.write(numbered(number), b"x")
+    run_in_child(_read, tmp_path, 0)
+    mine.write(numbered(10), b"x")
+    assert held(tmp_path) == {numbered(number) for number in (0, *range(2, 11))}
+    run_in_child(_write, tmp_path, range(11, 14))
+    mine.write(numbered(14), b"x")
+    assert held(tmp_path) == {numbered(number) for number in (0, *range(6, 15))}
+
+
+def run_in_child(action, *arguments):
+    child = multiprocessing.get_context("fork").Process(target=action, args=arguments)
+    child.start()
+    child.join()
+    assert child.exitcode == 0
+
+
+def _read(location: Path, number: int) -> None:
+    LocalFileStorage(location, max_entries=10).load(numbered(number))
+
+
+def _write(location: Path, numbers: range) -> None:
+    storage = LocalFileStorage(location, max_entries=10)
+    for number in numbers:
+        storage.write(numbered(number), b"x")
+
+
+def test_many_writers_at_once_stay_within_one_entry_each(tmp_path):
+    context = multiprocessing.get_context("fork")
+    children = [context.Process(target=_mix, args=(tmp_path, seed)) for seed in range(6)]
+    for child in children:
+        child.start()
+    most = 0
+    while any(child.is_alive() for child in children):
+        most = max(most, sum(1 for _ in (tmp_path / "f").glob("*.pickle")) if (tmp_path / "f").exists() else 0)
+    assert [child.exitcode for child in children] == [0] * 6
+    assert most <= 40 + 6
+    LocalFileStorage(tmp_path, max_entries=40).write(numbered(10**6), b"x")
+    assert len(held(tmp_path)) <= 40
+
+
+def _mix(location: Path, seed: int) -> None:
+    storage = LocalFileStorage(location, max_entries=40)
+    chance = random.Random(seed)
+    for _ in range(300):
+        number = chance.randrange(200)
+        try:
+            assert storage.load(numbered(number)).data == b"%d" % number
+        except FileNotFoundError:
+            storage.write(numbered(number), b"%d" % number)
+
+
+@pytest.mark.parametrize("wreck", ["remove", "empty", "cut", "noise", "total", "folder"])
+def test_counters_that_are_lost_are_made_again(tmp_path, wreck):
+    storage = LocalFileStorage(tmp_path, max_entries=30)
+    for number in range(30):
+        storage.write(numbered(number), b"x")
+    usage = tmp_path / ".state" / "usage"
+    whole = usage.read_bytes()
+    match wreck:
+        case "remove":
+            usage.unlink()
+        case "empty":
+            usage.write_bytes(b"")
+        case "cut":
+            os.truncate(usage, 1000)
+        case "noise":
+            usage.write_bytes(random.Random(1).randbytes(len(whole)))
+        case "total":
+            usage.write_bytes(whole[:-32] + bytes(32))
+        case "folder":
+            usage.unlink()
+            usage.mkdir()
+    for one in (storage, LocalFileStorage(tmp_path, max_entries=30)):
+        for number in range(100, 110):
+            one.write(numbered(number + id(one) % 7), b"x")
+    if wreck != "folder":
+        assert len(held(tmp_path)) == 30
+    else:  # nothing can be counted, and nobody is troubled
+        usage.rmdir()
+        storage.write(numbered(999), b"x")
+        assert len(held(tmp_path)) == 30
+
+
+def test_entries_removed_by_hand_are_noticed(tmp_path):
+    storage = LocalFileStorage(tmp_path, max_entries=10)
+    for number in range(10):
+        storage.write(numbered(number), b"x")
+    for number in range(2, 10):
+        (tmp_path / numbered(number)).unlink()
+    for number in range(10, 17):
+        storage.write(numbered(number), b"x")
+    assert held(tmp_path) >= {numbered(number) for number in range(10, 17)}
+
+
+def test_files_that_are_not_ours_are_never_evicted(tmp_path):
+    storage = LocalFileStorage(tmp_path, max_size=300)
+    (tmp_path / "f").mkdir(exist_ok=True)
+    mine = tmp_path / "f" / "0123456789abcdef.json"
+    mine.write_bytes(b"[1]" * 50)
+    mine.chmod(0o644)
+    os.utime(mine, (1, 1))
+    for number in range(20):
+        storage.write(numbered(number), b"x" * 100)
+    storage.prune()
+    assert mine.read_bytes() == b"[1]" * 50
+    assert bytes_held(tmp_path) <= 300
+
+
+def test_a_storage_beyond_the_exact_size_keeps_its_limit_and_removes_old_entries(tmp_path):
+    filled = LocalFileStorage(tmp_path)
+    for number in range(5000):
+        filled.write(numbered(number), b"x")
+    storage = LocalFileStorage(tmp_path, max_entries=5000)
+    for number in range(5000, 5300):
+        storage.write(numbered(number), b"x")
+    left = held(tmp_path)
+    assert len(left) == 5000
+    gone = [number for number in range(5300) if numbered(number) not in left]
+    assert max(gone) < 2000
+
+
+def test_a_hit_writes_a_use_mark_only_when_it_matters(tmp_path):
+    storage = LocalFileStorage(tmp_path, max_entries=10)
+    for number in range(3):
+        storage.write(numbered(number), b"x")
+    hour = 3600 * 10**9
+    now = time.time_ns()
+    # The oldest use is 100 hours ago, so marks up to an hour old are left alone.
+    for number, age in enumerate((100, 0.5, 2)):
+        os.utime(tmp_path / numbered(number), ns=(now - int(age * hour), now - 200 * hour))
+    storage.prune()
+    fresh = LocalFileStorage(tmp_path, max_entries=10)
+    for number in range(3):
+        fresh.load(numbered(number))
+    ages = [(time.time_ns() - (tmp_path / numbered(number)).stat().st_atime_ns) / hour for number in range(3)]
+    assert ages[0] < 0.01
+    assert 0.4 < ages[1] < 0.6
+    assert ages[2] < 0.01
+    assert {(tmp_path / numbered(number)).stat().st_mtime_ns for number in range(3)} == {now - 200 * hour}
+
+
+def test_without_a_limit_a_hit_writes_nothing(tmp_path):
+    storage = LocalFileStorage(tmp_path)
+    storage.write(numbered(1), b"x")
+    os.utime(tmp_path / numbered(1), (1, 2))
+    storage.load(numbered(1))
+    assert (tmp_path / numbered(1)).stat().st_atime == 1
