@@ -42,7 +42,7 @@ def is_complete(wheel: Path) -> bool:
     with zipfile.ZipFile(wheel) as archive:
         files = archive.namelist()
         licences = [archive.read(file) for file in files if file.endswith("/LICENSE")]
-    complaints = [f"holds {file}" for file in files if not file.startswith("perscache")]
+    complaints = [f"holds {file}" for file in files if not file.startswith("perscache") or "/." in file]
     if licences != [(ROOT / "LICENSE").read_bytes()]:
         complaints.append("lacks a copy of the root's LICENSE")
     if not any(file.endswith("/py.typed") for file in files):
