@@ -10,7 +10,7 @@ of different types never meet:
     O                         an object: its type's identity and its payload
     C E                       functions and classes: their identity, or their number in a walk
     #                         whatever would take more than a kilobyte: its BLAKE3 digest
-    @                         a member of a cycle: the digest of its unfolding
+    R @                       a value with cycles: its members, by digests of their unfolding
     X                         a value that has no identity, in a global: its type
 """
 
@@ -111,7 +111,7 @@ class Encoder:
         except _CycleFound:
             return _Unfolding(self).run(value, encode)
         except RecursionError as error:
-            raise UnkeyableError("it is nested too deep to be keyed") from error
+            raise UnkeyableError("a value is nested too deep to be keyed: pass it flatter") from error
 
     def build_for(self, kind: type) -> Build:
         """How values of exactly this type are encoded. Looked up once a type."""
@@ -208,7 +208,8 @@ class _Unfolding(Pass):
     """The encoding of values that contain themselves.
 
     Such a value is its infinite unfolding. Members get digests of their unfolding to depth 0, 1, 2, …, until no more of them
-    can be told apart (partition refinement; Hopcroft and Karp, "A linear algorithm for testing equivalence of finite automata", 1971).
+    can be told apart; the encoding is what each kind of member is made of (partition refinement, as in Hopcroft, "An n log n
+    algorithm for minimizing states in a finite automaton", 1971).
     """
 
     __slots__ = ("digests", "members", "parts")
@@ -228,13 +229,13 @@ class _Unfolding(Pass):
                 build(self, member)
         classes = 0
         while True:
-            self.digests = {
-                identity: blake3(build(self, member)).digest() for identity, (member, build) in self.members.items()
-            }
-            found = len(set(self.digests.values()))
-            if found == classes:
-                return encode(self, value)
-            classes = found
+            forms = {identity: build(self, member) for identity, (member, build) in self.members.items()}
+            # A form, and what its members are known by: together they say all, however far apart the members are.
+            pairs = {self.digests.get(identity, b"") + form for identity, form in forms.items()}
+            if len(pairs) == classes:
+                return b"R" + encode(self, value) + blake3(b"".join(sorted(map(_framed, pairs)))).digest()
+            classes = len(pairs)
+            self.digests = {identity: blake3(form).digest() for identity, form in forms.items()}
 
     def node(self, value: Any, build: Build) -> bytes:
         self.members.setdefault(id(value), (value, build))
@@ -244,6 +245,10 @@ class _Unfolding(Pass):
         if id(value) not in self.parts:
             self.parts[id(value)] = super().expand(value, parts)
         return self.parts[id(value)]
+
+
+def _framed(data: bytes) -> bytes:
+    return dumps(data, 2)
 
 
 # --- Pieces that the builds of all types share.

@@ -219,7 +219,10 @@ def _builtin(run: Pass, value: Any) -> bytes:
     owner = value.__self__
     if owner is None or isinstance(owner, types.ModuleType):
         return b"C" + run.encoder.identify(value)
-    return run.node(value, by_handler(lambda value: (value.__name__, value.__self__)))
+    return _BOUND(run, value)
+
+
+_BOUND = by_handler(lambda value: (value.__name__, value.__self__))
 
 
 def _caching(value: Any) -> Any:
@@ -338,7 +341,7 @@ BUILDS: dict[type, Build] = {
     types.MethodDescriptorType: _named,
     types.WrapperDescriptorType: _named,
     types.ClassMethodDescriptorType: _named,
-    types.MethodWrapperType: by_handler(lambda value: (value.__name__, value.__self__)),
+    types.MethodWrapperType: _BOUND,
     types.ModuleType: _without_value,
     functools._lru_cache_wrapper: by_handler(_caching),  # noqa: SLF001
     type(NotImplemented): lambda run, value: b"O" + run.kind(type(value)),  # noqa: ARG005
