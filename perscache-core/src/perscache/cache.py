@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, Final, Literal, ParamSpec, TypeAlias, TypeVar, overload
 
 from . import config, modes
+from .acceptance import Acceptance
 from .cached import cached, require_function
 from .entry import Entry
 from .errors import ConfigurationError
@@ -252,6 +253,7 @@ class Cache:
             format=serializer.name or type(serializer).__name__,
             suffix="." + _extension(serializer),
             statistics=Statistics(),
+            acceptance=Acceptance(builder, storage),
         )
         in_force = {
             **both,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, ParamSpec, TypeVar
 
 from .entry import Entry, moment
-from .errors import Unsupported
+from .errors import CacheExpired, Unsupported
+from .explanation import Explanation, nearest
 from .modes import Mode
 from .plan import Plan
 from .protocol import Missed, Question, Result, absent, describe, keep, look_up
@@ -64,7 +66,7 @@ class Handle(Generic[P, R, V]):
     # --- Looking. Nothing here runs the function.
 
     def key(self, *args: P.args, **kwargs: P.kwargs) -> str:
-        """The storage path of this call, for example ``myapp.prices/9c1e….pickle``."""
+        """The storage path of this call, for example ``myapp.prices/9c1e….pickle``. The storage is not asked."""
         return self._plan.path(args, kwargs)
 
     def get(self, *args: P.args, **kwargs: P.kwargs) -> V:
@@ -79,7 +81,7 @@ class Handle(Generic[P, R, V]):
 
     def peek(self, *args: P.args, **kwargs: P.kwargs) -> Entry | None:
         """What is known of the stored result, fresh or not, without loading it; None where there is none."""
-        entry = self._plan.storage.peek(self._plan.path(args, kwargs))
+        entry = self._plan.storage.peek(self._path(args, kwargs))
         return None if entry is None else self._complete(entry)
 
     async def apeek(self, *args: P.args, **kwargs: P.kwargs) -> Entry | None:
@@ -91,7 +93,7 @@ class Handle(Generic[P, R, V]):
     def contains(self, *args: P.args, **kwargs: P.kwargs) -> bool:
         """Whether this call is stored and fresh."""
         plan = self._plan
-        path = plan.path(args, kwargs)
+        path = self._path(args, kwargs)
         try:
             entry = plan.storage.peek(path)
         except Unsupported:
@@ -100,13 +102,15 @@ class Handle(Generic[P, R, V]):
 
     def entries(self) -> Iterator[Entry]:
         """This function's stored results, of former versions of its code too, in no order."""
-        return (self._complete(entry) for entry in self._plan.storage.entries(self._plan.folder))
+        plan = self._plan
+        found = plan.storage.entries(plan.folder)
+        return (self._complete(entry) for entry in found if not plan.acceptance.is_record(entry))
 
     def info(self) -> CacheInfo:
         """How this function's calls went in this process, and how many entries it has."""
         plan, counted = self._plan, self._plan.statistics
         try:
-            size = sum(1 for _ in plan.storage.entries(plan.folder))
+            size = sum(1 for _ in self.entries())
         except (Unsupported, OSError):
             size = None
         return CacheInfo(
@@ -123,6 +127,19 @@ class Handle(Generic[P, R, V]):
     def parameters(self) -> dict[str, Any]:
         """The settings in force, after configuration."""
         return dict(self._settings)
+
+    def explain(self, *args: P.args, **kwargs: P.kwargs) -> Explanation:
+        """Why this call is a hit or a miss: for a miss, what differs from the nearest stored result."""
+        plan = self._plan
+        path = self._path(args, kwargs)
+        entry, reason = self._own_entry(path)
+        near: Entry | None = None
+        differences: tuple[str, ...] = ()
+        if reason in {"absent", "unreadable"}:
+            with contextlib.suppress(Unsupported):
+                near, differences = nearest(plan.builder.describe(args, kwargs)[1], self.entries())
+        accepted = plan.builder.adopted != plan.builder.code
+        return Explanation(plan.name, path, reason, entry, near, differences, accepted)
 
     # --- Running the function. For a coroutine function these are awaited, for generators iterated.
 
@@ -142,16 +159,48 @@ class Handle(Generic[P, R, V]):
 
     def put(self, value: V, *args: P.args, **kwargs: P.kwargs) -> None:
         """Store ``value`` by hand as the result of this call, unless the mode in force forbids to write."""
+        self._plan.acceptance.recall()
         question = self._ask(args, kwargs, self._plan.modes.current())
         run(keep(question, value, 0.0, describe(question)))
 
     def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> bool:
         """Remove this call's entry; whether there was one."""
-        return self._plan.storage.delete(self._plan.path(args, kwargs))
+        return self._plan.storage.delete(self._path(args, kwargs))
 
     def clear(self) -> None:
         """Remove this function's entries."""
         self._plan.storage.clear(self._plan.folder)
+        self._plan.acceptance.forget()
+
+    def accept(self, *, undo: bool = False) -> int:
+        """After an edit that changes no result: keep using what the former version stored; how many results that keeps.
+
+        The former version is the one that stored last. It is recorded in the storage, for all who share it, and shown
+        by `explain`; ``undo`` takes it back. 0 where there is nothing to keep or to take back.
+        """
+        return int(self._plan.acceptance.undo()) if undo else self._plan.acceptance.record()
+
+    def _path(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+        """The storage path of a call, accepted edits considered."""
+        self._plan.acceptance.recall()
+        return self._plan.path(args, kwargs)
+
+    def _own_entry(self, path: str) -> tuple[Entry | None, str]:
+        """What is known of the entry under ``path``, and whether a call would use it."""
+        plan = self._plan
+        entry = None
+        with contextlib.suppress(Unsupported):
+            found = plan.storage.peek(path)
+            entry = None if found is None else self._complete(found)
+        try:
+            plan.decode(path, plan.storage.load(path, plan.max_age).data)
+        except CacheExpired:
+            return entry, "expired"
+        except FileNotFoundError:
+            return entry, "absent"
+        except Exception:  # noqa: BLE001  # Whatever it is, a call would be a miss.
+            return entry, "unreadable"
+        return entry, "stored"
 
     def _ask(self, args: tuple[Any, ...], kwargs: dict[str, Any], mode: Mode = Mode.READONLY) -> Question:
         return Question(self._plan, self._plan.path(args, kwargs), args, kwargs, mode)

@@ -15,7 +15,7 @@ from .calls import bypassed, unkeyed
 from .errors import PluginError, SerializationError
 from .modes import Mode
 from .plan import Plan, Reason
-from .protocol import Missed, Question, Result, absent, describe, keep, look_up, tell_miss
+from .protocol import Missed, Notes, Question, Result, absent, describe, keep, look_up, tell_miss
 from .steps import Step, arun, run
 
 _IMMUTABLE: Final = frozenset({int, float, complex, bool, str, bytes, type(None)})
@@ -26,9 +26,9 @@ class Recording:
 
     __slots__ = ("_notes", "_question", "_started", "diverted", "error", "items", "seconds")
 
-    def __init__(self, question: Question | None) -> None:
+    def __init__(self, question: Question | None = None, notes: Notes = ("", {})) -> None:
         self._question: Final = question if question is not None and question.mode.writes else None
-        self._notes: Final = None if self._question is None else describe(self._question)
+        self._notes: Final = notes
         self.items: Final[list[Any]] = []
         self.seconds = 0.0
         """Time spent in the generator, its consumer's apart."""
@@ -62,7 +62,7 @@ class Recording:
         if self.error is not None:
             question.failed("dumps", self.error, "the items are not stored")
             return
-        yield from keep(question, self.items, self.seconds, self._notes or ("", {}))
+        yield from keep(question, self.items, self.seconds, self._notes)
 
 
 class Iterations:
@@ -105,16 +105,16 @@ class Iterations:
         plan = self.plan
         mode = plan.modes.current(mode)
         if mode is Mode.BYPASS:
-            return bypassed(plan, compute), Recording(None)
+            return bypassed(plan, compute), Recording()
         try:
             question = Question(plan, plan.path(args, kwargs), args, kwargs, mode)
         except PluginError as error:
-            return unkeyed(plan, error, compute), Recording(None)
+            return unkeyed(plan, error, compute), Recording()
         found = run(look_up(question)) if mode.reads else Missed(Reason.FORCED)
         if isinstance(found, Result):
-            return found, Recording(None)
-        _begin(question, found)
-        return compute(), Recording(question)
+            return found, Recording()
+        recording = _begin(question, found)
+        return compute(), recording
 
     def _relay(self, source: Iterator[Any] | Result[list[Any]], recording: Recording) -> Generator[Any, Any, Any]:
         if isinstance(source, Result):
@@ -217,19 +217,21 @@ class AsyncIterations:
         plan = self.plan
         mode = plan.modes.current(mode)
         if mode is Mode.BYPASS:
-            return bypassed(plan, compute), Recording(None)
+            return bypassed(plan, compute), Recording()
         try:
             question = Question(plan, plan.path(args, kwargs), args, kwargs, mode)
         except PluginError as error:
-            return unkeyed(plan, error, compute), Recording(None)
+            return unkeyed(plan, error, compute), Recording()
         found = (await arun(look_up(question))) if mode.reads else Missed(Reason.FORCED)
         if isinstance(found, Result):
-            return found, Recording(None)
-        _begin(question, found)
-        return compute(), Recording(question)
+            return found, Recording()
+        recording = _begin(question, found)
+        return compute(), recording
 
 
-def _begin(question: Question, missed: Missed) -> None:
+def _begin(question: Question, missed: Missed) -> Recording:
     if not question.mode.computes:
         raise absent(question.plan, question.path, missed.error) from missed.error
-    tell_miss(question, missed)
+    notes = describe(question)
+    tell_miss(question, missed, notes)
+    return Recording(question, notes)

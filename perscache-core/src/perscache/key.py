@@ -79,6 +79,24 @@ class KeyBuilder:
         self._encoder = Encoder(identify, kind=kind, hashers=hashers, handler_for=handler_for)
         self._flat = self._encoder.flat
         self._ready: _Ready | None = None
+        self._accepted: Mapping[str, str] = {}
+
+    @property
+    def code(self) -> str:
+        """The digest of the function's code as it is now, hex."""
+        return self._current().code.digest.hex()
+
+    @property
+    def adopted(self) -> str:
+        """The digest of the version as which the code counts, hex: its own, unless an edit was accepted."""
+        return self._accepted.get(self.code, self.code)
+
+    def adopt(self, accepted: Mapping[str, str]) -> bool:
+        """Let code count as the former version that ``accepted`` says; whether keys are others now."""
+        before = self.adopted
+        self._accepted = dict(accepted)
+        self._ready = None
+        return self.adopted != before
 
     def digest(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
         """The key of a call, 40 hex digits.
@@ -102,10 +120,8 @@ class KeyBuilder:
     def describe(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
         """A short readable summary of the arguments, and digests of the key's parts by name. Never raises."""
         try:
-            ready = self._ready
-            if ready is None or not ready.code.holds():
-                ready = self._renew()
-            parts = {"serializer": blake3(self._serializer.encode()).hexdigest(_SHORT)}
+            ready = self._current()
+            parts = {"code": self.adopted, "serializer": blake3(self._serializer.encode()).hexdigest(_SHORT)}
             parts.update(_code_parts(ready.code))
             values = ready.bind(*args, **kwargs)
             names = ready.names
@@ -121,6 +137,10 @@ class KeyBuilder:
             return "", {}
         return text, parts
 
+    def _current(self) -> _Ready:
+        ready = self._ready
+        return ready if ready is not None and ready.code.holds() else self._renew()
+
     def _renew(self) -> _Ready:
         function = self.function
         code = walk(
@@ -133,7 +153,8 @@ class KeyBuilder:
         binder = self._binder()
         names = ("key",) if self._key is not None else binder.names
         shape = (SCHEMA, self.function_name, self._serializer, names, self._key is not None)
-        prefix = blake3(dumps(shape, 2) + code.digest).digest()
+        own = code.digest.hex()
+        prefix = blake3(dumps(shape, 2) + bytes.fromhex(self._accepted.get(own, own))).digest()
         labels = ("key=",) if self._key is not None else tuple(f"argument {name!r}" for name in names)
         self._ready = ready = _Ready(code, prefix, binder.bind, labels)
         return ready

@@ -14,6 +14,7 @@ from .errors import SerializationError
 from .trouble import OnError
 
 if TYPE_CHECKING:
+    from .acceptance import Acceptance
     from .events import Observers
     from .key import KeyBuilder
     from .modes import ModeSwitch
@@ -40,6 +41,7 @@ class Plan:
     format: str
     suffix: str
     statistics: Statistics
+    acceptance: Acceptance
 
     @property
     def name(self) -> str:

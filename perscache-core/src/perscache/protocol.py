@@ -5,23 +5,33 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Generator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
 
 from . import single_flight, trouble
 from .entry import Entry, Stored, moment
-from .errors import CacheExpired, CacheMiss, DamagedEntry
+from .errors import CacheExpired, CacheMiss, DamagedEntry, Unsupported
 from .events import Call
+from .explanation import nearest
 from .modes import Mode
 from .plan import Plan, Reason
 from .single_flight import Flight, Seat
-from .steps import Acquire, Compute, Decode, Encode, Raised, Read, Step, Wait, Write
+from .steps import Acquire, Compute, Decode, Encode, Raised, Read, Recall, Step, Wait, Write
 from .storage.base import Lock
 from .trouble import OnError, logger
 
 V = TypeVar("V")
+
+_COMPARED: Final = 1000
+"""Entries that a logged miss is compared with."""
+
+
+Notes: TypeAlias = tuple[str, dict[str, str]]
+"""What an entry says of its call: a summary of the arguments, and digests of the key's parts by name."""
 
 
 class Result(NamedTuple, Generic[V]):
@@ -51,11 +61,11 @@ class Question:
 
     def __init__(self, plan: Plan, path: str, args: tuple[Any, ...], kwargs: dict[str, Any], mode: Mode) -> None:
         self.plan: Final = plan
-        self.path: Final = path
+        self.path = path
         self.args: Final = args
         self.kwargs: Final = kwargs
         self.mode: Final = mode
-        self.call: Final = Call(plan.name, path, mode.label)
+        self.call = Call(plan.name, path, mode.label)
 
     def failed(self, stage: str, error: BaseException, consequence: str) -> None:
         """Trouble that the caller is not to suffer: counted, told, warned of; raised if that is asked for."""
@@ -84,7 +94,7 @@ def answer(
     missed = Missed(Reason.FORCED)
     if mode.reads:
         seen = single_flight.landings() if seen is None else seen
-        found = known or (yield from look_up(question))
+        found = (yield from look_up(question)) if known is None else (yield from _recall(question, known))
         if not isinstance(found, Missed):
             return found
         missed = found
@@ -103,12 +113,22 @@ def look_up(question: Question) -> Generator[Step, Any, Result[Any] | Missed]:
     try:
         stored: Stored = yield Read(plan, path)
     except Exception as error:  # noqa: BLE001  # Whatever a storage raises is a miss.
-        return missed_by(question, error)
+        return (yield from _recall(question, missed_by(question, error)))
     try:
         value = yield Decode(plan, path, stored.data)
     except Exception as error:  # noqa: BLE001  # Whatever a serializer raises, too.
         return undecodable(question, error)
     return hit(question, value, stored, time.perf_counter() - started)
+
+
+def _recall(question: Question, missed: Missed) -> Generator[Step, Any, Result[Any] | Missed]:
+    """At the first miss of a process: perhaps the code counts as a former version, whose results are there."""
+    plan = question.plan
+    if missed.reason is not Reason.ABSENT or plan.acceptance.known or not (yield Recall(plan)):
+        return missed
+    question.path = plan.path(question.args, question.kwargs)
+    question.call = Call(plan.name, question.path, question.mode.label)
+    return (yield from look_up(question))
 
 
 def hit(question: Question, value: Any, stored: Stored, seconds: float) -> Result[Any]:
@@ -209,8 +229,8 @@ def _share(
 
 def _compute(question: Question, missed: Missed) -> Generator[Step, Any, tuple[Result[Any] | Raised, bytes | None]]:
     """Run the function and keep its result; the bytes that others can load it from, where there are any."""
-    tell_miss(question, missed)
     notes = describe(question)
+    tell_miss(question, missed, notes)
     started = time.perf_counter()
     value = yield Compute()
     if isinstance(value, Raised):
@@ -219,16 +239,27 @@ def _compute(question: Question, missed: Missed) -> Generator[Step, Any, tuple[R
     return Result(value, False, 0.0, 0.0), data
 
 
-def tell_miss(question: Question, missed: Missed) -> None:
+def tell_miss(question: Question, missed: Missed, notes: Notes) -> None:
     """Count and tell that the function is about to run."""
     plan = question.plan
     plan.statistics.miss(missed.reason)
-    logger.info("%s: miss (%s) %s", plan.name, missed.reason.value, question.path)
+    if logger.isEnabledFor(logging.INFO):
+        because = _because(question, notes) if missed.reason is Reason.ABSENT else ""
+        logger.info("%s: miss (%s) %s%s", plan.name, missed.reason.value, question.path, because)
     if plan.observers.active:
         plan.observers.miss(question.call, missed.reason.value)
 
 
-Notes: TypeAlias = tuple[str, dict[str, str]]
+def _because(question: Question, notes: Notes) -> str:
+    """What differs from the nearest of some stored results, where looking at them is cheap."""
+    plan, (_, parts) = question.plan, notes
+    if not plan.storage.local or not parts:
+        return ""
+    try:
+        _, differences = nearest(parts, islice(plan.storage.entries(plan.folder), _COMPARED))
+    except (Unsupported, OSError):
+        return ""
+    return f"; differs from the nearest stored result: {', '.join(differences)}" if differences else ""
 
 
 def describe(question: Question) -> Notes:

@@ -77,6 +77,13 @@ class Wait:
 
 
 @dataclass(frozen=True, slots=True)
+class Recall:
+    """Gives whether the plan's keys are others, now that accepted edits are known."""
+
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True)
 class Acquire:
     """Gives whether the lock is held now."""
 
@@ -84,7 +91,7 @@ class Acquire:
     held: tuple[str, ...]
 
 
-Step: TypeAlias = Read | Decode | Compute | Encode | Write | Wait | Acquire
+Step: TypeAlias = Read | Decode | Compute | Encode | Write | Wait | Recall | Acquire
 
 
 def _nothing() -> Any:
@@ -123,6 +130,8 @@ def _perform(step: Step, compute: Callable[[], Any]) -> Any:
             return plan.storage.store(entry, data)
         case Wait(flight):
             return flight.wait()
+        case Recall(plan):
+            return plan.acceptance.recall()
         case Acquire(lock, held):
             return lock.acquire(held)
 
@@ -161,6 +170,8 @@ async def _aperform(step: Step, compute: Callable[[], Awaitable[Any]]) -> Any:
             return await plan.storage.astore(entry, data)
         case Wait(flight):
             return await flight.await_()
+        case Recall(plan):
+            return await _in_thread(plan.acceptance.recall)
         case Acquire(lock, held):
             return await lock.aacquire(held)
 
