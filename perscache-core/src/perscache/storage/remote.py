@@ -1,4 +1,4 @@
-"""What every storage on another machine shares: names, metadata, probes, a circuit breaker, sweeps.
+"""What storages on other machines share: how they are named, asked, doubted, left alone and swept.
 
 A backend is a subclass with seven methods, under "The backend" below. What happens on a call is written once, as
 generators that yield requests to the backend and are sent the answers, and is driven with threads or with asyncio.
@@ -18,14 +18,13 @@ from datetime import datetime
 from functools import partial
 from itertools import islice
 from typing import Any, ClassVar, NamedTuple, NoReturn, Self, TypeAlias, TypeVar
-from urllib.parse import quote, unquote
-
-import xxhash
 
 from ..entry import Entry, Stored, moment
 from ..errors import CacheExpired, ConfigurationError, DamagedEntry, StorageError
 from ..units import Duration, Size, seconds, size_in_bytes
 from .base import Storage
+from .breaker import Breaker
+from .metadata import MARK, compute_time_in, digest_of, to_entry, to_metadata
 from .options import check, split_url
 
 log = logging.getLogger("perscache")
@@ -69,6 +68,10 @@ class Listed(NamedTuple):
     generation: str
     """What changes whenever the body is written again: a generation, an ETag."""
     metadata: Mapping[str, str]
+
+    def entry(self, path: str) -> Entry:
+        """What is known of the entry ``path`` that it keeps."""
+        return to_entry(path, self.size, self.created, self.metadata)
 
 
 class Page(NamedTuple):
@@ -120,7 +123,7 @@ class RemoteStorage(Storage):
             raise ConfigurationError(f"timeout={timeout!r} leaves {self} no time to answer: give seconds, such as 5")
         if sweep_every < 1:
             raise ConfigurationError(f"sweep_every={sweep_every!r} is no number of stores: give 1 or more")
-        self._live: Live | None = None
+        self._live: dict[int, Live] = {}
 
     @classmethod
     def from_url(cls, url: str, **options: Any) -> Self:
@@ -188,9 +191,9 @@ class RemoteStorage(Storage):
             raise CacheExpired(f"{self.url}/{path} was written at {written:%Y-%m-%d %H:%M:%S} UTC: too old")
         if deadline is not None and found.created < deadline.timestamp():
             raise CacheExpired(f"{self.url}/{path} was written before {deadline:%Y-%m-%d %H:%M:%S}: too old")
-        if found.metadata.get("digest", digest := _digest(found.data)) != digest:
+        if (digest := found.metadata.get("digest")) and digest != digest_of(found.data):
             raise DamagedEntry(f"{self.url}/{path} holds other bytes than were stored")
-        return Stored(found.data, found.created, _number(found.metadata.get("seconds")))
+        return Stored(found.data, found.created, compute_time_in(found.metadata))
 
     def _writing(self, entry: Entry, data: bytes) -> Steps[None]:
         if self.max_size is not None and len(data) > self.max_size:
@@ -216,7 +219,7 @@ class RemoteStorage(Storage):
             listed = self._run(self._guarded(self._now_live().reads, self._stat_steps(path, self._name(path))))
         except FileNotFoundError:
             return None
-        return to_entry(path, listed)
+        return listed.entry(path)
 
     def _stat_steps(self, path: str, name: str) -> Steps[Listed]:
         try:
@@ -287,7 +290,7 @@ class RemoteStorage(Storage):
             for listed in page.objects:
                 path = listed.name.removeprefix(root)
                 if MARK in listed.metadata and _PATH.fullmatch(path):
-                    yield to_entry(path, listed), listed, page.now
+                    yield listed.entry(path), listed, page.now
             if (token := page.next) is None:
                 return
 
@@ -325,7 +328,11 @@ class RemoteStorage(Storage):
     def _sweep_in_background(self) -> None:
         live = self._now_live()
         if live.sweeping.acquire(blocking=False):
-            threading.Thread(target=self._sweep, args=(live,), name="perscache-sweep", daemon=True).start()
+            try:
+                threading.Thread(target=self._sweep, args=(live,), name="perscache-sweep", daemon=True).start()
+            except RuntimeError:
+                # The interpreter is on its way out; another store sweeps.
+                live.sweeping.release()
 
     def _sweep(self, live: Live) -> None:
         try:
@@ -333,7 +340,7 @@ class RemoteStorage(Storage):
         except OSError as error:
             log.warning("%s may grow beyond max_size, the sweep failed: %s", self.url, error)
         except RuntimeError:
-            # The interpreter is on its way out and starts no more threads.
+            # So too when it leaves in the middle.
             log.debug("%s: sweep given up", self.url, exc_info=True)
         finally:
             live.sweeping.release()
@@ -401,21 +408,17 @@ class RemoteStorage(Storage):
     # --- What lives in one process only.
 
     def _now_live(self) -> Live:
-        live = self._live
-        if live is None or live.pid != os.getpid():
-            if live is not None:
-                # Never freed: closing what was inherited would end the parent's connections.
-                _INHERITED.append(live)
-            live = self._live = Live(self.cooldown)
-        return live
+        # By process: after a fork the parent's stays, unused, because closing it would end the parent's connections.
+        process = os.getpid()
+        return self._live.get(process) or self._live.setdefault(process, Live(self.cooldown))
 
     def __getstate__(self) -> dict[str, Any]:
         """Its settings: clients, breakers and listeners stay in their process."""
-        return {name: value for name, value in self.__dict__.items() if name not in ("_live", "listeners")}
+        return {name: value for name, value in vars(self).items() if name not in ("_live", "listeners")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Settings in, nothing opened."""
-        vars(self).update(state, _live=None)
+        vars(self).update(state, _live={})
 
     # --- The backend. Names are those of whole objects, prefix included. Each raises StorageError, or Refused.
 
@@ -458,39 +461,10 @@ class RemoteStorage(Storage):
         return await asyncio.to_thread(self._wait, request)
 
 
-class Breaker:
-    """Keeps calls from a server in trouble: after each failure for ``cooldown`` seconds, but for one trial then."""
-
-    def __init__(self, cooldown: float) -> None:
-        self._cooldown = cooldown
-        self._kind: type[StorageError] | None = None
-        self._reason = ""
-        self._until = 0.0
-
-    def admit(self) -> None:
-        """Let a call through, or raise what the last failure was."""
-        if self._kind is None:
-            return
-        if (wait := self._until - time.monotonic()) > 0:
-            raise self._kind(f"{self._reason} (left alone for another {wait:.0f} s)")
-        # This call is the trial; the others go on failing until it is over.
-        self._until = time.monotonic() + self._cooldown
-
-    def trip(self, error: StorageError) -> None:
-        """Remember a failure: its text only, the error itself would keep a call's data alive."""
-        self._kind, self._reason = type(error), str(error)
-        self._until = time.monotonic() + self._cooldown
-
-    def reset(self) -> None:
-        """Forget it: the server answered."""
-        self._kind = None
-
-
 class Live:
     """What a storage holds in one process: never pickled, never used after a fork."""
 
     def __init__(self, cooldown: float) -> None:
-        self.pid = os.getpid()
         self.lock = threading.Lock()
         self.sweeping = threading.Lock()
         self.reads = Breaker(cooldown)
@@ -498,80 +472,6 @@ class Live:
         self.bucket_seen = False
         self.client: Any = None
         """The backend's."""
-
-
-_INHERITED: list[Live] = []
-
-
-# --- What an object says of its entry. Fields are short ASCII, under 2 KB together: the least that all stores take.
-
-MARK = "perscache"
-_ROOM = {"function": 256, "format": 64, "arguments": 640, "parts": 640}
-_READABLE = "".join(map(chr, range(0x21, 0x7F))).replace("%", "") + " "
-
-
-def to_metadata(entry: Entry, data: bytes) -> dict[str, str]:
-    """The custom metadata of the object that keeps ``data`` for ``entry``."""
-    parts = " ".join(f"{quote(name, safe='')}={quote(digest, safe='')}" for name, digest in entry.parts.items())
-    fields = {
-        MARK: "1",
-        "created": entry.created.isoformat(),
-        "expires": entry.expires.isoformat() if entry.expires else "",
-        "seconds": "" if entry.compute_time is None else f"{entry.compute_time:.6g}",
-        "function": _escaped(entry.function, _ROOM["function"]),
-        "format": _escaped(entry.format, _ROOM["format"]),
-        "arguments": _escaped(entry.arguments, _ROOM["arguments"]),
-        # A part of the parts would explain wrongly.
-        "parts": parts if len(parts) <= _ROOM["parts"] else "",
-        "digest": _digest(data),
-    }
-    return {name: text for name, text in fields.items() if text}
-
-
-def to_entry(path: str, listed: Listed) -> Entry:
-    """The entry of a listed object. When it was written is the server's word, not the metadata's."""
-    metadata = listed.metadata
-    parts = (part.partition("=") for part in metadata.get("parts", "").split())
-    return Entry(
-        path,
-        created=moment(listed.created),
-        size=listed.size,
-        expires=_time(metadata.get("expires")),
-        compute_time=_number(metadata.get("seconds")),
-        format=unquote(metadata.get("format", "")),
-        function=unquote(metadata.get("function", "")),
-        arguments=unquote(metadata.get("arguments", "")),
-        parts={unquote(name): unquote(digest) for name, _, digest in parts},
-    )
-
-
-def _escaped(text: str, room: int) -> str:
-    """``text`` in printable ASCII, cut to the whole characters that ``room`` holds."""
-    escaped = ""
-    for character in text[:room]:
-        piece = quote(character, safe=_READABLE, errors="replace")
-        if len(escaped) + len(piece) > room:
-            break
-        escaped += piece
-    return escaped.strip()
-
-
-def _digest(data: bytes) -> str:
-    return "xxh3:" + xxhash.xxh3_128_hexdigest(data)
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        return float(text) if text else None
-    except ValueError:
-        return None
-
-
-def _time(text: str | None) -> datetime | None:
-    try:
-        return datetime.fromisoformat(text) if text else None
-    except ValueError:
-        return None
 
 
 # --- Where a storage is.
