@@ -7,9 +7,11 @@ import inspect
 import linecache
 import os
 import sys
+import threading
+import time
 import warnings
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from marshal import dumps
 from pathlib import Path
@@ -91,12 +93,42 @@ def _compiled_text(filename: str, text: str | None) -> _Index | None:
 
 def _parsed(source: bytes | str, filename: str) -> _Index | None:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            tree = ast.parse(source, filename)
+        with _compiling():
+            tree = _tree(source, filename)
             return _matched(tree, compile(tree, filename, "exec", dont_inherit=True))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
+
+
+@contextmanager
+def _compiling() -> Iterator[None]:
+    """One thread at a time, since the filters of warnings are everybody's; and silently: the import has warned already."""
+    with _one_at_a_time, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _tree(source: bytes | str, filename: str) -> ast.Module:
+    for _ in range(_TRIES):
+        try:
+            return ast.parse(source, filename)
+        except SystemError:
+            # Python 3.11 miscounts its depth when two threads parse at once (gh-106905), and the other may be anybody's.
+            time.sleep(0.001)
+    return ast.parse(source, filename)
+
+
+_TRIES = 20
+_one_at_a_time = threading.RLock()
+
+
+def _forget_parents() -> None:
+    global _one_at_a_time
+    _one_at_a_time = threading.RLock()  # A thread of the parent may have held it.
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_parents)
 
 
 def _matched(tree: ast.Module, module: CodeType) -> _Index:
@@ -152,12 +184,11 @@ def _compiled_by_pytest(version: _Version, loader: Any) -> _Index | None:
         from _pytest.assertion.rewrite import rewrite_asserts  # noqa: PLC0415, PLC2701 - nothing public compiles as it does
 
         source = Path(version.path).read_bytes()
-        rewritten = ast.parse(source, version.path)
-        rewrite_asserts(rewritten, source, version.path, loader.config)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _compiling():
+            rewritten = _tree(source, version.path)
+            rewrite_asserts(rewritten, source, version.path, loader.config)
             module = compile(rewritten, version.path, "exec", dont_inherit=True)
-        return _matched(ast.parse(source, version.path), module)
+            return _matched(_tree(source, version.path), module)
     except Exception:  # noqa: BLE001 - another version of pytest costs a key made of bytecode, no more
         return None
 
