@@ -66,7 +66,7 @@ def test_killed_at_any_moment_nothing_wrong_is_left(tmp_path):
     location = tmp_path / "cache"
     chance = random.Random(3)
     most = 0
-    for round_ in range(150):
+    for round_ in range(100):
         writers = [start_writer(location, 2 * round_ + number) for number in range(2)]
         time.sleep(chance.random() / 20)
         for writer in writers:

@@ -201,7 +201,7 @@ class FileStorage(Storage):
             created=_aware(self.mtime(file)),
             size=self.size(file),
             used=used or _aware(self.atime(file)),
-            format=file.name.partition(".")[2],
+            format=file.name[file.name.rfind("-") + 1 :].partition(".")[2],
             function=self._function(file),
         )
 

@@ -26,8 +26,8 @@ _HEAD = len('{"sum":"') + 16 + len('",')
 _NAME = _HEAD + len('"file":"')
 
 
-def append(folder: str, name: str, entry: Entry, mode: int) -> int:
-    """Add what ``entry`` says of the file ``name``; the bytes that the journal has now."""
+def append(folder: str, name: str, entry: Entry, mode: int) -> bool:
+    """Add what ``entry`` says of the file ``name``; whether the journal doubled, so that it is time to `compact` it."""
     known: dict[str, Any] = {"file": name, "created": entry.created.timestamp()}
     if entry.compute_time is not None:
         known["seconds"] = entry.compute_time
@@ -43,7 +43,8 @@ def append(folder: str, name: str, entry: Entry, mode: int) -> int:
     fd = os.open(folder + os.sep + JOURNAL, os.O_WRONLY | os.O_APPEND | os.O_CREAT | SAFE, mode)
     try:
         os.write(fd, line)
-        return os.lseek(fd, 0, os.SEEK_CUR)
+        size = os.lseek(fd, 0, os.SEEK_CUR)
+        return size > COMPACT_FROM and size.bit_length() != (size - len(line)).bit_length()
     finally:
         os.close(fd)
 
@@ -79,17 +80,17 @@ def parse(line: bytes) -> dict[str, Any]:
     return known if isinstance(known, dict) else {}
 
 
-def compact(folder: str, live: Container[str], fresh: str, mode: int) -> int:
+def compact(folder: str, live: Container[str], fresh: str, mode: int) -> None:
     """Rewrite the journal by way of ``fresh`` with the last lines of files in ``live``, if most of it is dead.
 
-    Returns the bytes that it has now. A line that another process adds meanwhile may be lost, which costs its entry
+    A line that another process adds meanwhile may be lost, which costs its entry
     the arguments.
     """
     text = _read(folder)
     kept = [line for name, line in dict(_named(text)).items() if name in live]
     size = sum(map(len, kept)) + len(kept)
     if 2 * size > len(text):
-        return len(text)
+        return
     file = folder + os.sep + JOURNAL
     try:
         fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFE, mode)
@@ -103,7 +104,6 @@ def compact(folder: str, live: Container[str], fresh: str, mode: int) -> int:
     except OSError:
         with suppress(OSError):
             os.unlink(fresh)
-    return size
 
 
 def _named(text: bytes) -> Iterator[tuple[str, bytes]]:

@@ -74,6 +74,7 @@ class Layout:
         self.file_mode = 0o660 if shared else 0o600
         self._folder_mode = 0o2770 if shared else 0o700
         self._fanned: set[str] = set()
+        self._plain: set[str] = set()
         self._room: dict[str, int] = {}
         self._token = os.urandom(4).hex()
         self._number = count()
@@ -101,6 +102,7 @@ class Layout:
         """Begin anew: folders were removed."""
         self._fanned.clear()
         self._room.clear()
+        self._plain.clear()
 
     def target(self, place: Place) -> str:
         """Where a new entry goes: the folder of its function while that is small, else the shard's."""
@@ -144,9 +146,13 @@ class Layout:
                         os.unlink(file)
 
     def _refuse_symlink(self, folder: str) -> None:
+        """StorageError if ``folder`` is a symlink. Looked at once: only who owns the storage could change it later."""
+        if folder in self._plain:
+            return
         with suppress(FileNotFoundError):
             if stat.S_ISLNK(os.lstat(folder).st_mode):
                 raise StorageError(f"{folder} is a symlink, which perscache does not follow: remove it")
+            self._plain.add(folder)
 
     def temporary(self, folder: str) -> str:
         """A fresh name in ``folder``, no other thread's or process's."""

@@ -88,7 +88,6 @@ class LocalFileStorage(Storage):
         self._flags = os.O_RDONLY | NONBLOCK | SAFE | (0 if self.shared else _NOATIME)
         self._owner = os.geteuid() if hasattr(os, "geteuid") else 0
         self._places: dict[str, Place] = {}
-        self._journals: dict[str, int] = {}
         self._begun = False
 
     # --- Reading.
@@ -320,12 +319,10 @@ class LocalFileStorage(Storage):
         return old
 
     def _note(self, place: Place, file: str, entry: Entry) -> None:
-        folder = os.path.dirname(file)
-        size = journal.append(folder, place.name, entry, self._layout.file_mode)
-        if size > self._journals.get(folder, journal.COMPACT_FROM):
-            live = {item.name for item in self._layout.files(folder)}
-            size = journal.compact(folder, live, self._layout.temporary(folder), self._layout.file_mode)
-            self._journals[folder] = max(2 * size, journal.COMPACT_FROM)
+        folder, layout = os.path.dirname(file), self._layout
+        if journal.append(folder, place.name, entry, layout.file_mode):
+            live = {item.name for item in layout.files(folder)}
+            journal.compact(folder, live, layout.temporary(folder), layout.file_mode)
 
     # --- Looking.
 

@@ -92,9 +92,12 @@ class Usage:
         except OSError:
             return None
         try:
-            return _get(fd, _TOTAL)
+            total = _get(fd, _TOTAL)
         finally:
             os.close(fd)
+        if total is not None and self._unsaid:
+            total = _plus(total, sum(change[1] for change in self._unsaid), sum(change[2] for change in self._unsaid))
+        return total
 
     def shards(self) -> list[Count | None]:
         """Each shard; None where its count is missing."""
@@ -114,7 +117,7 @@ class Usage:
             if fd is None:
                 if len(self._unsaid) < _MOST_UNSAID:
                     self._unsaid.extend(changes)
-                return None
+                return self.total()
             said = self._unsaid[:]
             del self._unsaid[: len(said)]
             entries = size = 0
@@ -135,6 +138,7 @@ class Usage:
         with self._locked() as fd:
             if fd is None:
                 return None
+            self._unsaid[:] = [change for change in self._unsaid if change[0] not in counted]
             os.lseek(fd, 0, os.SEEK_SET)
             counts = _parse_all(os.read(fd, SHARDS * _RECORD.size))
             for shard, count in counted.items():
