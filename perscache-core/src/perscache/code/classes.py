@@ -58,7 +58,7 @@ def _members(kind: type) -> Iterator[tuple[str, Any]]:
             continue
         if isinstance(value, types.FunctionType | classmethod | staticmethod | property):
             function = _function_of(value)
-            if function is not None and _is_written(function, dunder=dunder):
+            if function is not None and _is_written(function, dunder=dunder or name == "_generate_next_value_"):
                 yield name, value
         elif isinstance(value, types.MemberDescriptorType | types.GetSetDescriptorType):
             continue

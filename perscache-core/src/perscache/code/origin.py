@@ -145,6 +145,12 @@ def module_name(name: str | None, file: str) -> str:
     return _dotted(file) if file.endswith(".py") and os.path.isfile(file) else "__main__"  # noqa: PTH113
 
 
+def public(name: str) -> str:
+    """The name of a module of Python's own without private places, which differ between versions: ``pathlib._local``."""
+    top, *below = name.split(".")
+    return ".".join([top, *[part for part in below if top not in sys.stdlib_module_names or not part.startswith("_")]])
+
+
 def _same(one: str, other: str) -> bool:
     return os.path.abspath(one) == os.path.abspath(other)  # noqa: PTH100
 

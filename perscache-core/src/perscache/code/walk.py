@@ -6,6 +6,7 @@ import builtins
 import functools
 import importlib
 import importlib.util
+import os
 import sys
 import types
 from collections import OrderedDict
@@ -113,7 +114,7 @@ def kind_of(kind: type) -> bytes:
 @functools.lru_cache(maxsize=4096)
 def name_of_kind(kind: type) -> bytes:
     """The identity of a type by its name only."""
-    return dumps((origin.module_name(kind.__module__, _file_of(kind)), kind.__qualname__), 2)
+    return dumps((origin.public(origin.module_name(kind.__module__, _file_of(kind))), kind.__qualname__), 2)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -122,8 +123,9 @@ def _file_of(kind: type) -> str:
         return ""
     for value in vars(kind).values():
         code = getattr(getattr(value, "__func__", value), "__code__", None)
-        if isinstance(code, types.CodeType) and not code.co_filename.startswith("<"):
-            return code.co_filename
+        if isinstance(code, types.CodeType) and os.path.isfile(code.co_filename):  # noqa: PTH113
+            if origin.of_file(code.co_filename) == origin.USER:
+                return code.co_filename
     return str(getattr(sys.modules.get(kind.__module__), "__file__", ""))
 
 
@@ -178,7 +180,7 @@ def _is_at_home(function: types.FunctionType) -> bool:
 def _library_name(module: str | None, name: str) -> bytes:
     if module and origin.of_module(module) == origin.LIBRARY:
         return dumps((name, origin.release(module)), 2)
-    return dumps((module, name), 2)
+    return dumps((origin.public(module or ""), name), 2)
 
 
 class _Walk:
@@ -514,7 +516,7 @@ def _relative(value: Any, namespace: Mapping[str, Any]) -> Any:
     folder = origin.project_folder(dict(namespace)) if _may_be_path(str(value)) else None
     if folder is None or not PurePath(str(value)).is_relative_to(folder):
         return value
-    return (type(value), "project", PurePath(str(value)).relative_to(folder).as_posix())
+    return ("text" if type(value) is str else "path", "project", PurePath(str(value)).relative_to(folder).as_posix())
 
 
 def _may_be_path(text: str) -> bool:
