@@ -152,7 +152,11 @@ class LocalFileStorage(Storage):
             raise StorageError(f"{place.file} is a symlink, which perscache does not follow: remove it") from error
         if error.errno not in {errno.ENOENT, errno.ESTALE}:
             raise error
-        fd = os.open(place.other, self._flags)
+        try:
+            fd = os.open(place.other, self._flags)
+        except PermissionError:
+            self._flags &= ~_NOATIME
+            fd = os.open(place.other, self._flags)
         place.file, place.other = place.other, place.file
         return fd
 
@@ -186,10 +190,10 @@ class LocalFileStorage(Storage):
             f"To use an edit, run `perscache seal {aside or place.file}`, or set trust_unsealed=True for all of them."
         ) from broken
 
-    def _set_aside(self, file: str, path: str, status: os.stat_result | None) -> str | None:
+    def _set_aside(self, file: str, path: str, status: os.stat_result) -> str | None:
         """Move ``file`` under ``.state/aside``, unless it was replaced since ``status``; where to, None if nowhere."""
         try:
-            if status is not None and not os.path.samestat(status, os.lstat(file)):
+            if not os.path.samestat(status, os.lstat(file)):
                 return None
             function, name = path.split("/")
             aside = self._layout.make_state("aside", os.urandom(4).hex(), function) + os.sep + name
@@ -197,7 +201,7 @@ class LocalFileStorage(Storage):
             moved = os.lstat(aside)
         except OSError:
             return None
-        if status is not None and not os.path.samestat(status, moved):
+        if not os.path.samestat(status, moved):
             with suppress(OSError):  # a fresh entry came in between
                 os.link(aside, file)
                 os.unlink(aside)
