@@ -74,11 +74,12 @@ def test_a_hit_through_a_cache_is_one_request_and_a_miss_is_two(strict: GoogleCl
     def double(x: int) -> int:
         return 2 * x
 
-    double(1)
-    assert [request.split(" folder")[0] for request in strict_gcs.requests] == ["GET media", "POST multipart"]
-    strict_gcs.forget()
-    double(1)
-    assert [request.split(" folder")[0] for request in strict_gcs.requests] == ["GET media"]
+    # At a function's first miss the cache also looks for edits that were accepted.
+    double(0)
+    for x, requests in ((1, ["GET media", "POST multipart"]), (1, ["GET media"])):
+        strict_gcs.forget()
+        double(x)
+        assert [request.split(" folder")[0] for request in strict_gcs.requests] == requests
 
 
 @pytest.mark.parametrize("fault", ["503", "stall", "reset", "truncate", "lost reply", "403", "200"])
