@@ -121,6 +121,7 @@ TYPED = {
         pd.period_range("2024", periods=2, freq="M"), pd.CategoricalIndex(["q", "r"]),
         pd.MultiIndex.from_product([pd.Categorical(["q", "r"]), [days[0]]]), pd.Index(["1", "2"]),
     )},
+    "an index of text as objects": with_index(pd.Index([None, "x"], dtype=object)),
     "attrs": with_attrs(unit="m", n=[1, None]),
     "a name like our first line": frame(**{"# perscache-csv 1 {}": [1]}),
 }  # fmt: skip

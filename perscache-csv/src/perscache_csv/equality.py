@@ -25,10 +25,17 @@ def _same_index(old: pd.Index[Any], new: pd.Index[Any]) -> bool:
         return False
     if getattr(old, "freq", None) != getattr(new, "freq", None):
         return False
-    levels = zip(range(old.nlevels), range(new.nlevels), strict=True)
-    return all(
-        _same_values(old.get_level_values(i).to_series(), new.get_level_values(j).to_series()) for i, j in levels
+    return old.nlevels == new.nlevels and all(
+        _same_values(_level(old, level), _level(new, level)) for level in range(old.nlevels)
     )
+
+
+def _level(index: pd.Index[Any], level: int) -> pd.Series[Any]:
+    import pandas as pd
+
+    values = index.get_level_values(level)
+    # Its type is said, or pandas would make text of objects.
+    return pd.Series(values, dtype=values.dtype)
 
 
 def _same_values(old: pd.Series[Any], new: pd.Series[Any]) -> bool:

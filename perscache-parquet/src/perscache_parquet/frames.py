@@ -33,7 +33,7 @@ def to_table(frame: pd.DataFrame) -> tuple[pa.Table, Notes]:
         plain.columns = pd.Index(_unique(map(str, frame.columns)), dtype="str")
     index = frame.index
     if not len(frame.columns) and isinstance(index, pd.RangeIndex):
-        notes["rows"] = [index.start, index.stop, index.step]
+        notes["rows"] = {"range": [index.start, index.stop, index.step], "name": _json_names([index.name])[0]}
     if not {str, type(None)}.issuperset(map(type, index.names)):
         notes["index_names"] = _json_names(index.names)
         plain.index = index.set_names([str(name) for name in index.names])
@@ -48,7 +48,7 @@ def to_frame(table: pa.Table, notes: Notes) -> pd.DataFrame:
     frame: pd.DataFrame = table.to_pandas()
     if "rows" in notes:
         # A RangeIndex is no column, so that without other columns the file has no rows.
-        frame = pd.DataFrame(index=_range(notes["rows"], frame.index.name), columns=frame.columns)
+        frame = pd.DataFrame(index=_range(notes["rows"]), columns=frame.columns)
     for position, missing in notes["objects"].items():
         values = table.column(int(position)).to_pylist()
         if missing == "nan":
@@ -57,7 +57,7 @@ def to_frame(table: pa.Table, notes: Notes) -> pd.DataFrame:
         frame.isetitem(int(position), series)
     if columns := notes.get("columns"):
         if "range" in columns:
-            frame.columns = _range(columns["range"], columns["name"])
+            frame.columns = _range(columns)
         else:
             frame.columns = pd.Index(columns["values"], dtype=columns["dtype"], name=columns["name"])
     if "index_names" in notes:
@@ -139,11 +139,11 @@ def _columns(columns: pd.Index[Any]) -> Notes | None:
     return {"values": _json_names(values), "dtype": str(columns.dtype), "name": columns.name}
 
 
-def _range(bounds: list[int], name: Any) -> pd.RangeIndex:
+def _range(note: Notes) -> pd.RangeIndex:
     import pandas as pd
 
-    start, stop, step = bounds
-    return pd.RangeIndex(start, stop, step, name=name)
+    start, stop, step = note["range"]
+    return pd.RangeIndex(start, stop, step, name=note["name"])
 
 
 def _unique(names: Iterable[str]) -> list[str]:
