@@ -6,7 +6,7 @@ import os
 import sys
 from functools import lru_cache
 from pathlib import Path
-from types import CodeType, ModuleType
+from types import CodeType
 from typing import Any
 
 USER, LIBRARY, STANDARD = "user", "library", "standard"
@@ -34,6 +34,8 @@ def of_module(name: str | None) -> str:
     top = (name or "").partition(".")[0]
     if top == _OWN or top.startswith(f"{_OWN}_"):
         return STANDARD  # how we work is SCHEMA's matter: an update of ours must not cost anyone's results
+    if top in {"__main__", "__mp_main__"}:
+        return USER  # whatever was started: a console, a worker, a tool that runs the user's file
     if top in sys.stdlib_module_names:
         return STANDARD
     module = sys.modules.get(name or "")
@@ -41,12 +43,8 @@ def of_module(name: str | None) -> str:
         return USER
     file = getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", None) or ()), None)
     if file is None:
-        return USER if top in {"__main__", "__mp_main__"} or not hasattr(module, "__loader__") else _of_loader(module)
+        return STANDARD if module.__name__ in sys.builtin_module_names else USER
     return of_file(file)
-
-
-def _of_loader(module: ModuleType) -> str:
-    return STANDARD if module.__name__ in sys.builtin_module_names else USER
 
 
 def of_code(code: CodeType, namespace: dict[str, Any]) -> str:

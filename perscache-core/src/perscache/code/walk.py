@@ -211,7 +211,8 @@ class _Walk:
         self.watch = Encoder(_address, kind=_address, refuse=_refuse_by_address, handler_for=special)
 
     def run(self, target: Any, extras: tuple[tuple[str, Any], ...], *, defaults: bool) -> Code:
-        self.edge(target)
+        self.numbers[id(target)] = 0
+        self.queue.append(target)
         self.extras[id(target)] = extras
         nodes: list[bytes] = []
         for position, found in enumerate(self.queue):  # grows while it is read
@@ -310,6 +311,10 @@ class _Walk:
                 items.append((name, "changed"))
                 continue
             self.guards.cell(cell, value)
+            if isinstance(value, types.ModuleType):
+                chains = sorted(chain for chain in found.free if chain[0] == name)
+                items.append((name, tuple([self._module(value, chain[1:], found, frozenset()) for chain in chains])))
+                continue
             items.append((name, self._value(f"closure {name} of {title}", value)))
         return items
 
@@ -477,9 +482,9 @@ _OF_THE_MODULE = frozenset({
 })  # fmt: skip
 
 
-def _dispatch_registry(function: types.FunctionType) -> dict[Any, Any] | None:
+def _dispatch_registry(function: types.FunctionType) -> Mapping[Any, Any] | None:
     registry = function.__dict__.get("registry")
-    return dict(registry) if isinstance(registry, types.MappingProxyType) and "dispatch" in function.__dict__ else None
+    return registry if isinstance(registry, types.MappingProxyType) and "dispatch" in function.__dict__ else None
 
 
 def _is_changed(chain: Chain, value: Any, changed: set[Chain], called: set[Chain]) -> bool:
@@ -533,12 +538,19 @@ def _is_library(top: str) -> bool:
 
 
 def _special_handler(handler_for: Any, kind: type) -> Handler | None:
-    """How globals are seen: loggers by name, the rest as plugins say."""
+    """How globals are seen: loggers and modules by name, the rest as plugins say."""
+    if issubclass(kind, types.ModuleType):
+        return _name_of_module
     logging = sys.modules.get("logging")
     if logging is not None and issubclass(kind, logging.Logger):
         return attrgetter("name")
     found: Handler | None = handler_for(kind) if handler_for else None
     return found
+
+
+def _name_of_module(module: types.ModuleType) -> str:
+    name = module.__name__
+    return origin.release(name) if origin.of_module(name) == origin.LIBRARY else name
 
 
 def _label(value: Any) -> bytes:

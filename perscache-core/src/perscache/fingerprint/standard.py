@@ -342,7 +342,6 @@ BUILDS: dict[type, Build] = {
     types.WrapperDescriptorType: _named,
     types.ClassMethodDescriptorType: _named,
     types.MethodWrapperType: _BOUND,
-    types.ModuleType: _without_value,
     functools._lru_cache_wrapper: by_handler(_caching),  # noqa: SLF001
     type(NotImplemented): lambda run, value: b"O" + run.kind(type(value)),  # noqa: ARG005
     range: by_handler(lambda value: (value.start, value.stop, value.step)),
