@@ -80,7 +80,7 @@ def _empty() -> None:
 @pytest.fixture
 def shelf() -> Shelf:
     """A storage on it."""
-    return Shelf("bucket/folder", cooldown=0.2)
+    return Shelf("bucket/folder", cooldown=0.5)
 
 
 def test_a_backend_of_plain_functions_serves_threads_and_coroutines(shelf: Shelf):
@@ -177,7 +177,7 @@ def test_trouble_stops_both_ways_for_a_while_and_one_trial_decides(shelf: Shelf)
         shelf.write("f/a.json", b"x")
     assert shelf.asked == []
 
-    time.sleep(0.25)
+    time.sleep(0.6)
     shelf.trouble = None
     assert shelf.load("f/a.json").data == b"x"
     shelf.write("f/a.json", b"y")
@@ -189,7 +189,7 @@ def test_while_one_call_tries_again_the_others_still_fail_at_once(shelf: Shelf, 
     shelf.trouble = StorageError("no answer")
     with pytest.raises(StorageError):
         shelf.load("f/a.json")
-    time.sleep(0.25)
+    time.sleep(0.6)
     shelf.trouble = None
     meanwhile: list[str] = []
     get = Shelf._get
@@ -254,7 +254,7 @@ def test_a_copy_knows_the_settings_only(shelf: Shelf):
 
     copy = pickle.loads(pickle.dumps(shelf))
 
-    assert (copy.url, copy.cooldown, copy.listeners) == (shelf.url, 0.2, ())
+    assert (copy.url, copy.cooldown, copy.listeners) == (shelf.url, 0.5, ())
     assert copy.load("f/a.json").data == b"x"
 
 
