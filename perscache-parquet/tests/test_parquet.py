@@ -133,6 +133,7 @@ KEPT = {
     "arrow dictionary of numbers": pa.table({"x": coded(pa.int8(), [5, 3, 9], pa.int64())}),
     "arrow dictionary of views": pa.table({"x": coded(pa.uint32(), ["z", "a", "b"], pa.string_view())}),
     "arrow without chunks": pa.table({"x": pa.chunked_array([], pa.dictionary(pa.int8(), pa.string()))}),
+    "polars names like types": pl.DataFrame({"x": pl.Series(["Object"], dtype=pl.Enum(["Object"]))}),
     "polars": pl.DataFrame({"a": [1, None], "b": ["x", None], "c": [float("nan"), -0.0]}),
     **{f"polars {dtype}": pl.DataFrame({"x": pl.Series(values, dtype=dtype)}) for values, dtype in (
         ([1, None], pl.Int8), (["b", "a", None], pl.Categorical), (["b", "a"], pl.Enum(["z", "a", "b"])),

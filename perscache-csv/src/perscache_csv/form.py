@@ -66,7 +66,9 @@ def string_dtype(form: Form) -> pd.StringDtype:
     """The string type of the form."""
     import pandas as pd
 
-    return pd.StringDtype(form["str"], na_value=pd.NA if form["missing"] == "NA" else float("nan"))
+    if form["missing"] == "NA":
+        return pd.StringDtype(form["str"])
+    return pd.StringDtype(form["str"], na_value=float("nan"))
 
 
 def _type(called: str, column: pd.Series[Any]) -> Any:

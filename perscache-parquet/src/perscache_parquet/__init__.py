@@ -69,7 +69,7 @@ class ParquetSerializer(Serializer):
             table, notes = frames.to_table(data)
         elif kind == "polars.DataFrame":
             for column, dtype in data.schema.items():
-                if "Object" in str(dtype):  # Arrow would store their addresses
+                if _has_objects(dtype):  # Arrow would store their addresses
                     raise SerializationError(
                         f"Parquet cannot store Python objects, the type of column {column!r}; "
                         'serializer="cloudpickle" stores nearly everything.'
@@ -139,6 +139,15 @@ def _kind(data: Any) -> str:
         f"Parquet stores pandas and polars DataFrames and pyarrow Tables, and this is a {name}; "
         f'{way_out}use serializer="cloudpickle".'
     )
+
+
+def _has_objects(dtype: Any) -> bool:
+    """Whether a type of polars is Object, or has it inside."""
+    parts = [field.dtype for field in getattr(dtype, "fields", [])]
+    inner = getattr(dtype, "inner", None)
+    if inner is not None:
+        parts.append(inner)
+    return dtype.base_type().__name__ == "Object" or any(map(_has_objects, parts))
 
 
 def _schema_change(before: Any, after: Any) -> str | None:

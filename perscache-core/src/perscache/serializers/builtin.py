@@ -130,8 +130,8 @@ def _unpickled(data: bytes) -> Any:
     except ModuleNotFoundError as error:
         if error.name != "__mp_main__":
             raise
-        import multiprocessing  # noqa: F401  (it lets the main script answer to the name that its workers know it by)
-
+        # The name by which spawned workers know the main script; it answers to it once multiprocessing is imported.
+        sys.modules["__mp_main__"] = sys.modules["__main__"]
         return pickle.loads(data)
 
 
