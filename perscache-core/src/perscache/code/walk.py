@@ -620,20 +620,22 @@ class _Guards:
             self.values.append((encoder, value, data))
 
     def close(self) -> None:
-        self.codes = [_seen_of(function) for function in self.functions]
+        self.codes = [*map(_code, self.functions)]
+        self.defaults = [*map(_defaults, self.functions)]
+        self.keywords = [*map(_keywords, self.functions)]
         self.looks = [
             (namespace, _getter(expected), tuple(expected.values())) for namespace, expected in self.names.values()
         ]
         self.gaps = [(namespace, frozenset(names)) for namespace, names in self.missing.values()]
 
     def hold(self) -> bool:
-        for function, (code, defaults, keywords) in zip(self.functions, self.codes, strict=True):
-            if (
-                function.__code__ is not code
-                or function.__defaults__ is not defaults
-                or function.__kwdefaults__ is not keywords
-            ):
-                return False
+        functions = self.functions
+        if not (
+            all(map(is_, map(_code, functions), self.codes))
+            and all(map(is_, map(_defaults, functions), self.defaults))
+            and all(map(is_, map(_keywords, functions), self.keywords))
+        ):
+            return False
         try:
             for namespace, getter, expected in self.looks:
                 if not all(map(is_, getter(namespace), expected)):
@@ -656,10 +658,9 @@ class _Guards:
 
 
 _contents = attrgetter("cell_contents")
-
-
-def _seen_of(function: types.FunctionType) -> tuple[Any, Any, Any]:
-    return (function.__code__, function.__defaults__, function.__kwdefaults__)
+_code = attrgetter("__code__")
+_defaults = attrgetter("__defaults__")
+_keywords = attrgetter("__kwdefaults__")
 
 
 def _getter(names: Mapping[str, Any]) -> Callable[[dict[str, Any]], tuple[Any, ...]]:

@@ -77,6 +77,7 @@ class Encoder:
         self._hashers = hashers or {}
         self.handler_for = handler_for
         self.flat = frozenset(kind for kind in SCALARS if not self._hasher(kind))
+        self.texts = self.flat & {str}
         self.builds: dict[type, Build] = {}
 
     def encode(self, value: Any) -> bytes:
@@ -142,12 +143,13 @@ class Encoder:
 class Pass:
     """One encoding of one value. Knows what it has met, so that shared structure is encoded once and cycles are seen."""
 
-    __slots__ = ("builds", "encoder", "flat", "kept", "kinds", "met", "size")
+    __slots__ = ("builds", "encoder", "flat", "kept", "kinds", "met", "size", "texts")
 
     def __init__(self, encoder: Encoder) -> None:
         self.encoder = encoder
         self.builds = encoder.builds
         self.flat = encoder.flat
+        self.texts = encoder.texts
         self.met: dict[int, bytes | None] = {}
         self.kept: list[Any] = []
         self.kinds: dict[type, bytes] = {}
@@ -303,32 +305,31 @@ def _items_of_tuple(run: Pass, values: Any) -> bytes:
 
 
 def of_dict(run: Pass, values: Any) -> bytes:
-    if str in run.flat and {str}.issuperset(map(type, values)):
+    if run.flat.issuperset(map(type, values.values())) and run.texts.issuperset(map(type, values)):
         # Code points sort as their UTF-8 does, and strings compare faster than their encodings.
         keys = tuple(sorted(values))
-        ordered = tuple(map(values.__getitem__, keys))
-        if run.flat.issuperset(map(type, ordered)):
-            data = b"D" + dumps(keys, 2) + dumps(ordered, 2)
-            return data if len(data) <= _LONG else run.digest(data)
+        data = b"D" + dumps(keys, 2) + dumps(tuple(map(values.__getitem__, keys)), 2)
+        return data if len(data) <= _LONG else run.digest(data)
     return run.node(values, items_of_dict)
 
 
 def items_of_dict(run: Pass, values: Any) -> bytes:
-    if str in run.flat and {str}.issuperset(map(type, values)):
+    if run.texts.issuperset(map(type, values)):
         keys = tuple(sorted(values))
         data = b"D" + dumps(keys, 2)
     else:
         try:
             pairs = sorted(((run.order(key), key) for key in values), key=_first)
         except UnkeyableError as error:
-            step(error, " key")
+            step(error, "a key")
             raise
         keys = tuple(key for _, key in pairs)
         data = b"D" + sequence(run, b"(", keys)
     parts: list[bytes] = []
+    encode = run.encode
     try:
         for key in keys:
-            parts.append(run.encode(values[key]))
+            parts.append(encode(values[key]))  # noqa: PERF401 - how many there are says where it failed
     except UnkeyableError as error:
         step(error, f"[{shown(keys[len(parts)])}]")
         raise
