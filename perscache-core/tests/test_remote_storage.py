@@ -53,6 +53,8 @@ class Shelf(RemoteStorage):
 
     def _list(self, prefix: str, token: str | None) -> Page:
         self._ask("list")
+        if self.bucket == "absent":
+            raise FileNotFoundError(self.bucket)
         names = sorted(name for name in SERVER if name.startswith(prefix) and name > (token or ""))
         return Page([SERVER[name] for name in names[:3]], names[2] if len(names) > 3 else None, time.time())
 
@@ -62,10 +64,6 @@ class Shelf(RemoteStorage):
             return False
         del SERVER[name]
         return True
-
-    def _has_bucket(self) -> bool | None:
-        self._ask("bucket")
-        return self.bucket != "absent"
 
     def _no_bucket(self) -> str:
         return f"there is no bucket {self.bucket!r}: make it"
@@ -230,13 +228,13 @@ def test_an_absent_bucket_is_asked_about_once_and_is_no_miss():
     shelf = Shelf("absent/folder")
     with pytest.raises(StorageError, match="there is no bucket 'absent'"):
         shelf.load("f/a.json")
-    assert shelf.asked == ["get", "bucket"]
+    assert shelf.asked == ["get", "list"]
 
     present = Shelf("bucket/folder")
     for _ in range(3):
         with pytest.raises(FileNotFoundError):
             present.load("f/a.json")
-    assert present.asked == ["get", "bucket", "get", "get"]
+    assert present.asked == ["get", "list", "get", "get"]
 
 
 def test_a_path_or_a_size_that_cannot_be_is_no_trouble_either(shelf: Shelf):

@@ -1,7 +1,7 @@
 """Harmless edits: a record in the storage that the present version of a function counts as a former one.
 
-The record maps digests of a function's code. It lies beside the function's entries and is read at the first miss of a
-process, so that a hit costs nothing. Without it, whatever the reason, every version has results of its own.
+The record maps digests of a function's code. It lies in a folder for all such records and is looked for at the first
+miss of a process, so that a hit costs nothing. Without it, whatever the reason, every version has results of its own.
 """
 
 from __future__ import annotations
@@ -9,17 +9,16 @@ from __future__ import annotations
 import json
 import re
 import time
+from contextlib import suppress
 from typing import Any, Final
 
 from blake3 import blake3
 
-from .entry import Entry, moment
+from .entry import ACCEPTED, Entry, moment
+from .errors import Unsupported
 from .key import KeyBuilder
 from .storage.base import Storage
 from .trouble import logger
-
-FORMAT: Final = "accepted"
-"""The format of the record, by which listings tell it from a result."""
 
 _SCHEMA: Final = 1
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
@@ -35,7 +34,7 @@ class Acceptance:
         self._storage: Final = storage
         separator = "/" if storage.folders else "-"
         name = blake3(f"accepted {builder.function_name}".encode("utf-8", "surrogatepass")).hexdigest(20)
-        self._path: Final = f"{builder.folder}{separator}{name}.json"
+        self._path: Final = f"{ACCEPTED}{separator}{name}.json"
         self.known = False
         """Whether the record has been looked for."""
 
@@ -44,7 +43,7 @@ class Acceptance:
         if self.known:
             return False
         self.known = True
-        accepted = self._read()
+        accepted = self._read() if self._storage.may_hold(self._path) else {}
         return bool(accepted) and self._builder.adopt(accepted)
 
     def record(self) -> int:
@@ -74,13 +73,11 @@ class Acceptance:
         return undone
 
     def forget(self) -> None:
-        """The entries are gone, and the record with them."""
-        self.known = False
-        self._builder.adopt({})
-
-    def is_record(self, entry: Entry) -> bool:
-        """Whether ``entry`` is the record, and no result."""
-        return entry.path == self._path
+        """The entries are gone, and the record goes with them."""
+        self.recall()
+        if self._builder.adopt({}):
+            with suppress(Unsupported, OSError):
+                self._storage.delete(self._path)
 
     def _read(self) -> dict[str, str]:
         try:
@@ -90,12 +87,12 @@ class Acceptance:
                 return {new: old for new, old in pairs if _DIGEST.fullmatch(new) and _DIGEST.fullmatch(old)}
         except FileNotFoundError:
             return {}
-        except Exception as error:  # noqa: BLE001  # The record saves work; nothing depends on it.
+        except Exception as error:  # The record saves work; nothing depends on it.
             logger.debug("%s: no accepted edits: %r", self._builder.function_name, error)
         return {}
 
     def _write(self, accepted: dict[str, str]) -> None:
         data = json.dumps({"schema": _SCHEMA, "accepted": accepted}, indent=1).encode()
         name = self._builder.function_name
-        self._storage.store(Entry(self._path, moment(time.time()), len(data), format=FORMAT, function=name), data)
+        self._storage.store(Entry(self._path, moment(time.time()), len(data), format="json", function=name), data)
         self._builder.adopt(accepted)

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+ACCEPTED = "perscache.accepted"
+"""The folder in which every storage keeps records of accepted edits, which are no results."""
+
 
 class Stored(NamedTuple):
     """What a storage gives back on reading: the serializer's bytes, and what came with them for nothing."""

@@ -102,9 +102,7 @@ class Handle(Generic[P, R, V]):
 
     def entries(self) -> Iterator[Entry]:
         """This function's stored results, of former versions of its code too, in no order."""
-        plan = self._plan
-        found = plan.storage.entries(plan.folder)
-        return (self._complete(entry) for entry in found if not plan.acceptance.is_record(entry))
+        return (self._complete(entry) for entry in self._plan.storage.entries(self._plan.folder))
 
     def info(self) -> CacheInfo:
         """How this function's calls went in this process, and how many entries it has."""

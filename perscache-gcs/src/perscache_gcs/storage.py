@@ -173,16 +173,6 @@ class GoogleCloudStorage(RemoteStorage):
             return False
         return True
 
-    async def _has_bucket(self) -> bool | None:
-        # Who may read objects may mostly list them, but not look at the bucket.
-        try:
-            await self._ask("b/{}/o", self.bucket, maxResults=1, fields="kind")
-        except FileNotFoundError:
-            return False
-        except Refused:
-            return None
-        return True
-
     def _no_bucket(self) -> str:
         return (
             f"the bucket {self.bucket!r} does not exist (storage {self.url}): correct its name, "

@@ -94,6 +94,10 @@ class Storage(ABC):
         """The lock of the entry under ``path``; None where processes cannot be kept from computing at the same time."""
         return None
 
+    def may_hold(self, path: str) -> bool:
+        """Whether there may be anything under ``path``, as far as is known without asking for it."""
+        return True
+
     # --- Looking and removing. Optional.
 
     def peek(self, path: str) -> Entry | None:

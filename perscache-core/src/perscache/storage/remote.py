@@ -19,7 +19,7 @@ from functools import partial
 from itertools import islice
 from typing import Any, ClassVar, NamedTuple, NoReturn, Self, TypeAlias, TypeVar
 
-from ..entry import Entry, Stored, moment
+from ..entry import ACCEPTED, Entry, Stored, moment
 from ..errors import CacheExpired, ConfigurationError, DamagedEntry, StorageError
 from ..units import Duration, Size, seconds, size_in_bytes
 from .base import Storage
@@ -185,7 +185,6 @@ class RemoteStorage(Storage):
             found: Found = yield partial(self._get, name)
         except FileNotFoundError:
             return (yield from self._absent(path))
-        self._now_live().bucket_seen = True
         if max_age is not None and not -CLOCK_SLACK <= found.now - found.created <= max_age:
             written = moment(found.created)
             raise CacheExpired(f"{self.url}/{path} was written at {written:%Y-%m-%d %H:%M:%S} UTC: too old")
@@ -198,7 +197,10 @@ class RemoteStorage(Storage):
     def _writing(self, entry: Entry, data: bytes) -> Steps[None]:
         if self.max_size is not None and len(data) > self.max_size:
             raise StorageError(f"{entry.path} is {len(data):,} bytes, more than max_size allows: not stored")
-        put = partial(self._put, self._name(entry.path), data, to_metadata(entry, data))
+        name = self._name(entry.path)
+        put = partial(self._put, name, data, to_metadata(entry, data))
+        if (accepted := self._now_live().accepted) is not None and entry.path.startswith(f"{ACCEPTED}/"):
+            accepted.add(name)
         return self._guarded(self._now_live().writes, self._store_steps(put))
 
     def _store_steps(self, put: Request) -> Steps[None]:
@@ -206,7 +208,6 @@ class RemoteStorage(Storage):
             yield put
         except FileNotFoundError:
             raise StorageError(self._no_bucket()) from None
-        self._now_live().bucket_seen = True
         # Drawn, not counted: many short processes that store little must sweep too.
         if self.max_size is not None and random.random() * self.sweep_every < 1:  # noqa: S311
             self._sweep_in_background()
@@ -283,7 +284,7 @@ class RemoteStorage(Storage):
 
     def _listing(self, function: str | None = None) -> Iterator[tuple[Entry, Listed, float]]:
         root = f"{self.prefix}/" if self.prefix else ""
-        under = root if function is None else f"{root}{function}/"
+        under = root if function is None else self._under(function)
         token: str | None = None
         while True:
             page = self._run(self._guarded(self._now_live().reads, self._page_steps(under, token)))
@@ -353,13 +354,27 @@ class RemoteStorage(Storage):
         return f"{self.prefix}/{path}" if self.prefix else path
 
     def _absent(self, path: str) -> Steps[NoReturn]:
-        # A missing bucket answers as a missing object does, and would be a miss for ever.
+        # A missing bucket answers as a missing object does, and would be a miss for ever. Who may read objects may
+        # mostly list them, but not look at the bucket; and the list tells what `may_hold` wants to know.
         live = self._now_live()
-        if not live.bucket_seen:
-            if (yield self._has_bucket) is False:
-                raise StorageError(self._no_bucket())
-            live.bucket_seen = True
+        if not live.probed:
+            try:
+                page: Page = yield partial(self._list, self._under(ACCEPTED), None)
+                live.accepted = None if page.next else {listed.name for listed in page.objects}
+            except FileNotFoundError:
+                raise StorageError(self._no_bucket()) from None
+            except Refused:
+                live.accepted = None
+            live.probed = True
         raise FileNotFoundError(f"{self.url}/{path} does not exist")
+
+    def may_hold(self, path: str) -> bool:
+        """Of the records of accepted edits, those that were there at the first miss of this process; else yes."""
+        live = self._now_live()
+        return live.accepted is None or not path.startswith(f"{ACCEPTED}/") or self._name(path) in live.accepted
+
+    def _under(self, function: str) -> str:
+        return f"{self.prefix}/{function}/" if self.prefix else f"{function}/"
 
     def _guarded(self, breaker: Breaker, steps: Steps[T]) -> Steps[T]:
         breaker.admit()
@@ -443,10 +458,6 @@ class RemoteStorage(Storage):
         """Remove ``name``, if it is still of ``generation``; whether it did."""
 
     @abstractmethod
-    def _has_bucket(self) -> Any:
-        """Whether the bucket exists; None where the server would not tell."""
-
-    @abstractmethod
     def _no_bucket(self) -> str:
         """The message for a missing bucket: which, and what to do."""
 
@@ -469,7 +480,9 @@ class Live:
         self.sweeping = threading.Lock()
         self.reads = Breaker(cooldown)
         self.writes = Breaker(cooldown)
-        self.bucket_seen = False
+        self.probed = False
+        self.accepted: set[str] | None = None
+        """Objects that are records of accepted edits, as found at the first miss; None where that is unknown."""
         self.client: Any = None
         """The backend's."""
 
