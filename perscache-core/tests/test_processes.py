@@ -46,10 +46,10 @@ def test_another_process_hits_whatever_its_hash_seed(script):
     assert outputs[1:] == [[4, outputs[0][1], 1, 1, 1]] * 2
 
 
-OTHER_PYTHONS = os.environ.get("OTHER_PYTHONS", "").split()
+OTHER_PYTHONS = list(filter(None, os.environ.get("PERSCACHE_PYTHONS", "").split(os.pathsep)))
 
 
-@pytest.mark.skipif(not OTHER_PYTHONS, reason="OTHER_PYTHONS names no interpreters with perscache installed")
+@pytest.mark.skipif(not OTHER_PYTHONS, reason="PERSCACHE_PYTHONS names no interpreters with perscache installed")
 def test_every_python_hits_the_same_files(script):
     outputs = [json.loads(script(SCRIPT, python=python)) for python in (sys.executable, *OTHER_PYTHONS)]
     assert outputs == [[4, outputs[0][1], hits, 1, hits] for hits in (0, *(1 for _ in OTHER_PYTHONS))]
