@@ -87,7 +87,7 @@ class Acceptance:
                 return {new: old for new, old in pairs if _DIGEST.fullmatch(new) and _DIGEST.fullmatch(old)}
         except FileNotFoundError:
             return {}
-        except Exception as error:  # The record saves work; nothing depends on it.
+        except Exception as error:  # noqa: BLE001  # The record saves work; nothing depends on it.
             logger.debug("%s: no accepted edits: %r", self._builder.function_name, error)
         return {}
 
