@@ -14,6 +14,7 @@ import json
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -184,6 +185,7 @@ def lines(log: Path) -> int:
 
 def main() -> None:
     """Answer one task a line."""
+    warnings.simplefilter("ignore")
     contestant = Contestant(sys.argv[1], Path(sys.argv[2]))
     for line in sys.stdin:
         print(json.dumps(getattr(contestant, line.strip())()), flush=True)
