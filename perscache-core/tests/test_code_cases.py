@@ -237,7 +237,7 @@ GLOBALS = [
     ("a memo as a default", SAME, "@cache\ndef f(x, memo={}):\n    memo[x] = 1\n    return x", "@cache\ndef f(x, memo={3: 3}):\n    memo[x] = 1\n    return x"),
     ("a global dict of a class used", OTHER, "class C:\n    a = 1\nT = {'c': C}\n@cache\ndef f(x):\n    return T['c'].a", "class C:\n    a = 2\nT = {'c': C}\n@cache\ndef f(x):\n    return T['c'].a"),
     ("the module's docstring that is read", OTHER, "@cache\ndef f(x):\n    return DOC\nDOC = 'a'", "@cache\ndef f(x):\n    return DOC\nDOC = 'b'"),
-    ("a NaN", SAME, _reads("float('nan')"), _reads("float('inf') - float('inf')") if False else _reads("float('nan')")),
+    ("a NaN", SAME, _reads("float('nan')"), _reads("float('n' + 'an')")),
     ("a lambda as a global", OTHER, _reads("lambda: 1"), _reads("lambda: 2")),
     ("a frozen set of texts", SAME, _reads("frozenset(('a', 'b', 'c'))"), _reads("frozenset(('c', 'b', 'a'))")),
     ("an enum member", OTHER, "from enum import Enum\nclass E(Enum):\n    A = 1\n    B = 2\n" + _reads("E.A"), "from enum import Enum\nclass E(Enum):\n    A = 1\n    B = 2\n" + _reads("E.B")),

@@ -29,7 +29,7 @@ class Session:
         self.count += 1
         name = f"<cell {id(self)} {self.count}>"
         linecache.cache[name] = (len(cell), None, cell.splitlines(keepends=True), name)
-        exec(compile(cell, name, "exec"), self.scope)  # noqa: S102
+        exec(compile(cell, name, "exec"), self.scope)
 
     def key(self, *args: Any) -> str:
         return str(self.scope["f"].cache.key(*(args or (1,))))
@@ -108,8 +108,17 @@ CHANGES: dict[str, tuple[str, str, str]] = {
         "g.n = 1",
     ),
     "a closure's cell": (
-        "def make():\n    n = 1\n    def g(x): return n\n    def put(v):\n        nonlocal n\n        n = v\n    return g, put\n"
-        "g, put = make()\nf = cache(g)\n",
+        """
+def make():
+    n = 1
+    def g(x): return n
+    def put(v):
+        nonlocal n
+        n = v
+    return g, put
+g, put = make()
+f = cache(g)
+""",
         "put(2)",
         "put(1)",
     ),
@@ -243,7 +252,7 @@ def test_a_forked_child_makes_the_same_keys_of_large_arrays() -> None:
     numpy = pytest.importorskip("numpy")
     if not hasattr(__import__("os"), "fork"):
         pytest.skip("this system does not fork")
-    import multiprocessing  # noqa: PLC0415
+    import multiprocessing
 
     value = numpy.arange(3_000_000)
     here = subject.cache.key(value)

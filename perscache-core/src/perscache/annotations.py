@@ -8,7 +8,7 @@ import typing
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
-from types import FunctionType, UnionType
+from types import CellType, FunctionType, UnionType
 from typing import Any, Final, Literal
 
 
@@ -22,7 +22,7 @@ Ignore: Final[Literal[_Marker.IGNORE]] = _Marker.IGNORE
 
 @dataclass(frozen=True, slots=True)
 class HashBy:
-    """``def f(config: Annotated[Config, HashBy(lambda config: config.name))``: what ``by`` returns stands for the argument."""
+    """``def f(config: Annotated[Config, HashBy(fn)])``: what ``fn`` returns stands for the argument."""
 
     by: Callable[[Any], Any]
 
@@ -30,7 +30,8 @@ class HashBy:
 def marks(function: FunctionType) -> dict[str, Literal[_Marker.IGNORE] | HashBy]:
     """What the annotations of a function say, by parameter.
 
-    Annotations that are texts are evaluated one by one, as far as they can be: names that exist for type checkers only do not hide a mark beside them.
+    Annotations that are texts are evaluated one by one, as far as they can be: names that exist for type checkers only
+    do not hide a mark beside them.
     """
     found: dict[str, Literal[_Marker.IGNORE] | HashBy] = {}
     for name, annotation in _annotations(function).items():
@@ -41,7 +42,7 @@ def marks(function: FunctionType) -> dict[str, Literal[_Marker.IGNORE] | HashBy]
 
 def _annotations(function: FunctionType) -> dict[str, Any]:
     if sys.version_info >= (3, 14):
-        import annotationlib  # noqa: PLC0415
+        import annotationlib
 
         return dict(annotationlib.get_annotations(function, format=annotationlib.Format.FORWARDREF))
     return function.__annotations__
@@ -88,12 +89,9 @@ def _last_name(node: ast.expr) -> str:
 
 def _evaluated(node: ast.expr, function: FunctionType) -> Any:
     cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
-    closure = {name: cell.cell_contents for name, cell in cells.items() if cell != _EMPTY}
+    closure = {name: cell.cell_contents for name, cell in cells.items() if cell != CellType()}
     expression = compile(ast.Expression(node), "<annotation>", "eval")
     try:
         return eval(expression, function.__globals__, closure)  # noqa: S307 - the annotation of the user's own function
     except Exception:  # noqa: BLE001 - it cannot be evaluated here, so it is none of our marks
         return None
-
-
-_EMPTY = type((lambda cell: lambda: cell)(None).__closure__[0])()  # type: ignore[index]

@@ -1,4 +1,4 @@
-"""The binding of arguments to parameters, done by Python itself: a twin of the function that returns what it was given."""
+"""The binding of arguments to parameters, done by Python itself: a twin of the function returns what it is given."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Parameters:
         return frozenset(ignored)
 
     def _suggestion(self, name: str) -> str:
-        from difflib import get_close_matches  # noqa: PLC0415 - only for a message
+        from difflib import get_close_matches
 
         if close := get_close_matches(name, self.names, 1):
             return f"; did you mean {close[0]!r}?"

@@ -40,7 +40,8 @@ class _Ready(NamedTuple):
 class KeyBuilder:
     """The keys of one function. Cheap to make: the code is read at the first call, when all that it uses is defined.
 
-    ``function_name`` is its stable name, ``folder`` the folder of its entries, ``extras`` what was added to its identity by hand.
+    ``function_name`` is its stable name, ``folder`` the folder of its entries, ``extras`` what was added by hand
+    to its identity.
     Raises ConfigurationError for settings without meaning.
     """
 
@@ -101,7 +102,8 @@ class KeyBuilder:
     def digest(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
         """The key of a call, 40 hex digits.
 
-        Raises UnkeyableError, with the path to the culprit, and the function's own TypeError for a call that does not fit.
+        Raises UnkeyableError with the path to the culprit, and the function's own TypeError for a call that does not
+        fit.
         """
         ready = self._ready
         if ready is None or not ready.code.holds():
@@ -237,7 +239,8 @@ def _installed(name: str) -> str:
     version = distribution_version(name)
     if version is None:
         raise ConfigurationError(
-            f"depends={name!r} names no installed distribution; install it, or give a Path for a file and version= for a tag"
+            f"depends={name!r} names no installed distribution; install it, "
+            "or give a Path for a file and version= for a tag"
         )
     return version
 

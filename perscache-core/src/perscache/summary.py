@@ -14,7 +14,7 @@ _BIG = 128  # bits of an int that is still written out
 
 
 def summary(names: Iterable[str], values: Iterable[Any]) -> str:
-    """``x=3, name='abc', table=<pandas.DataFrame 1000×6>``, at most 200 characters; no repr but the built-in ones is called."""
+    """``x=3, name='abc', table=<pandas.DataFrame 1000×6>``: at most 200 characters, no repr but the built-in ones."""
     pieces: list[str] = []
     length = 0
     for name, value in zip(names, values, strict=True):

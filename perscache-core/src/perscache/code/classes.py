@@ -12,6 +12,7 @@ from . import origin
 _MADE_BY_NAMEDTUPLE = frozenset(
     {"_make", "_replace", "_asdict", "__new__", "__repr__", "__getnewargs__", "__replace__"}
 )
+_SLOTS = (types.MemberDescriptorType, types.GetSetDescriptorType)
 _BOOKKEEPING = frozenset({"_abc_impl", "_is_protocol", "_is_runtime_protocol"})
 _DATACLASS_OPTIONS = ("init", "repr", "eq", "order", "unsafe_hash", "frozen")
 _DATACLASS_FIELD = ("name", "default", "default_factory", "init", "repr", "hash", "compare", "metadata", "kw_only")
@@ -60,11 +61,10 @@ def _members(kind: type) -> Iterator[tuple[str, Any]]:
             function = _function_of(value)
             if function is not None and _is_written(function, dunder=dunder or name == "_generate_next_value_"):
                 yield name, value
-        elif isinstance(value, types.MemberDescriptorType | types.GetSetDescriptorType):
+        elif isinstance(value, _SLOTS) or type(value).__name__ == "_tuplegetter":
             continue
         elif data and name not in filled and (not dunder or name == "__slots__"):
-            if type(value).__name__ != "_tuplegetter":
-                yield name, value
+            yield name, value
 
 
 def _function_of(value: Any) -> Any:
@@ -110,7 +110,7 @@ _MADE_BY_DATACLASS = frozenset({
 
 def _filled_attributes(kind: type) -> set[str]:
     """Class attributes that the class itself fills: registries, counters."""
-    from .names import uses  # noqa: PLC0415
+    from .names import uses
 
     filled: set[str] = set()
     for value in vars(kind).values():

@@ -1,4 +1,4 @@
-"""What a code object names: the globals, closure cells and imports that it uses, and which of them it changes itself."""
+"""What a code object names: globals, closure cells and imports that it uses, and which of them it changes itself."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ TEXTS = frozenset({
 
 MUTATORS = frozenset({
     "add", "append", "appendleft", "clear", "discard", "extend", "extendleft", "insert", "pop", "popitem", "popleft",
-    "remove", "reverse", "rotate", "setdefault", "sort", "subtract", "update", "__setitem__", "__delitem__", "move_to_end",
-    "difference_update", "intersection_update", "symmetric_difference_update",
+    "remove", "reverse", "rotate", "setdefault", "sort", "subtract", "update", "__setitem__", "__delitem__",
+    "move_to_end", "difference_update", "intersection_update", "symmetric_difference_update",
 })  # fmt: skip
 """Methods by which containers are filled and emptied."""
 
@@ -145,7 +145,7 @@ class _Reading:
     def _pop(self) -> _Symbol | None:
         return self.stack.pop() if self.stack else None
 
-    def _step(self, instruction: dis.Instruction) -> None:  # noqa: C901, PLR0912 - one branch an instruction
+    def _step(self, instruction: dis.Instruction) -> None:  # noqa: C901 - one branch an instruction
         name, value = instruction.opname, instruction.argval
         if name in _GLOBALS:
             if name == "LOAD_GLOBAL" and (instruction.arg or 0) & 1:
@@ -252,9 +252,10 @@ _ONLY_TAKE = frozenset({
     "POP_TOP", "STORE_FAST", "STORE_GLOBAL", "STORE_DEREF", "STORE_NAME", "STORE_SUBSCR", "STORE_ATTR", "STORE_SLICE",
     "DELETE_SUBSCR", "DELETE_ATTR", "DELETE_FAST", "DELETE_GLOBAL", "DELETE_DEREF", "STORE_FAST_STORE_FAST",
     "POP_JUMP_IF_FALSE", "POP_JUMP_IF_TRUE", "POP_JUMP_IF_NONE", "POP_JUMP_IF_NOT_NONE",
-    "POP_JUMP_FORWARD_IF_FALSE", "POP_JUMP_FORWARD_IF_TRUE", "POP_JUMP_FORWARD_IF_NONE", "POP_JUMP_FORWARD_IF_NOT_NONE",
-    "POP_JUMP_BACKWARD_IF_FALSE", "POP_JUMP_BACKWARD_IF_TRUE", "JUMP_FORWARD", "JUMP_BACKWARD", "LIST_APPEND", "SET_ADD",
-    "MAP_ADD", "POP_EXCEPT", "JUMP_BACKWARD_NO_INTERRUPT", "SETUP_ANNOTATIONS",
+    "POP_JUMP_FORWARD_IF_FALSE", "POP_JUMP_FORWARD_IF_TRUE", "POP_JUMP_FORWARD_IF_NONE",
+    "POP_JUMP_FORWARD_IF_NOT_NONE", "POP_JUMP_BACKWARD_IF_FALSE", "POP_JUMP_BACKWARD_IF_TRUE", "JUMP_FORWARD",
+    "JUMP_BACKWARD", "LIST_APPEND", "SET_ADD", "MAP_ADD", "POP_EXCEPT", "JUMP_BACKWARD_NO_INTERRUPT",
+    "SETUP_ANNOTATIONS",
 })  # fmt: skip
 _JUMPS = frozenset(dis.hasjrel) | frozenset(dis.hasjabs)
 _ENDS = frozenset({"RETURN_VALUE", "RETURN_CONST", "RAISE_VARARGS", "RERAISE", "JUMP_FORWARD", "JUMP_BACKWARD"})

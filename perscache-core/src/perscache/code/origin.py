@@ -61,7 +61,7 @@ def of_code(code: CodeType, namespace: dict[str, Any]) -> str:
 
 @lru_cache(maxsize=4096)
 def release(name: str) -> str:
-    """The distribution and version that a library's module comes from, as ``numpy 2.1.0``; its name where nothing says."""
+    """The distribution and version that a library's module comes from, ``numpy 2.1.0``; its name where nothing says."""
     parts = name.split(".")
     while parts:
         module = sys.modules.get(".".join(parts))
@@ -74,7 +74,7 @@ def release(name: str) -> str:
 
 def release_of_spec(top: str) -> str:
     """The same for a library that has not been imported."""
-    import importlib.util  # noqa: PLC0415
+    import importlib.util
 
     spec = importlib.util.find_spec(top)
     return (spec and spec.origin and _release_of(spec.origin)) or top
@@ -144,7 +144,7 @@ def module_name(name: str | None, file: str) -> str:
 
 
 def public(name: str) -> str:
-    """The name of a module of Python's own without private places, which differ between versions: ``pathlib._local``."""
+    """The name of a module of Python's own, without private places, ``pathlib._local``: versions differ there."""
     top, *below = name.split(".")
     return ".".join([top, *[part for part in below if top not in sys.stdlib_module_names or not part.startswith("_")]])
 

@@ -102,7 +102,7 @@ def _parsed(source: bytes | str, filename: str) -> _Index | None:
 
 @contextmanager
 def _compiling() -> Iterator[None]:
-    """One thread at a time, since the filters of warnings are everybody's; and silently: the import has warned already."""
+    """One thread at a time, since filters of warnings are everybody's; and silently: the import has warned."""
     with _one_at_a_time, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -113,7 +113,7 @@ def _tree(source: bytes | str, filename: str) -> ast.Module:
         try:
             return ast.parse(source, filename)
         except SystemError:
-            # Python 3.11 miscounts its depth when two threads parse at once (gh-106905), and the other may be anybody's.
+            # Python 3.11 miscounts its depth when two threads parse at once (gh-106905); the other may be anybody's.
             time.sleep(0.001)
     return ast.parse(source, filename)
 
@@ -132,7 +132,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def _matched(tree: ast.Module, module: CodeType) -> _Index:
-    """Definitions and their code objects, by qualified name. One name may have several: overloads, branches, lambdas."""
+    """Definitions and their code objects, by qualified name: several for overloads, branches, lambdas."""
     definitions: dict[tuple[str, int], list[Definition]] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -181,7 +181,7 @@ def _rewritten(filename: str, namespace: dict[str, Any]) -> _Index | None:
 @lru_cache(maxsize=256)
 def _compiled_by_pytest(version: _Version, loader: Any) -> _Index | None:
     try:
-        from _pytest.assertion.rewrite import rewrite_asserts  # noqa: PLC0415, PLC2701 - nothing public compiles as it does
+        from _pytest.assertion.rewrite import rewrite_asserts
 
         source = Path(version.path).read_bytes()
         with _compiling():

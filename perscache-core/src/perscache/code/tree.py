@@ -15,11 +15,12 @@ _LEFT_OUT = frozenset({"ctx", "kind", "type_comment", "type_params", "type_ignor
 def canonical(node: Definition, *, texts: bool) -> bytes:
     """The bytes of a function's code: the same for all ways to write it, on all versions of Python.
 
-    Its own name, decorators and defaults are left out, since the live function has them. ``texts`` keeps docstrings and annotations, for code that reads them.
+    Its own name, decorators and defaults are left out, since the live function has them. ``texts`` keeps docstrings and
+    annotations, for code that reads them.
     """
     form = _Form(texts=texts)
     body = form.of(node.body) if isinstance(node, ast.Lambda) else form.block(node.body, documented=True)
-    tree = (type(node).__name__, form.parameters(node.args, defaults=False), body)
+    tree: tuple[Any, ...] = (type(node).__name__, form.parameters(node.args, defaults=False), body)
     if texts and not isinstance(node, ast.Lambda):
         tree = (*tree, form.of(node.returns))
     return dumps(tree, 2)
@@ -109,12 +110,10 @@ class _Form:
         pieces: list[Any] = []
         for value in node.values:
             if isinstance(value, ast.Constant):
-                if not value.value:
-                    continue
-                if pieces and isinstance(pieces[-1], str):
-                    pieces[-1] += value.value
-                else:
-                    pieces.append(value.value)
+                if value.value and pieces and isinstance(pieces[-1], str):
+                    pieces[-1] += str(value.value)
+                elif value.value:
+                    pieces.append(str(value.value))
             else:
                 pieces.append(self.of(value))
         return ("JoinedStr", tuple(pieces))

@@ -19,7 +19,6 @@ from typing import Any, NamedTuple
 from blake3 import blake3
 
 from .. import trouble
-from ..errors import UnkeyableError
 from ..fingerprint.encoder import SCALARS, Encoder, Handler, type_name
 from . import origin
 from .classes import class_items
@@ -63,8 +62,8 @@ def walk(
 ) -> Code:
     """Find what ``target`` is now.
 
-    ``track`` is "deps", "source" (own code and closure only) or "none" (closure only); ``extras`` are named values that belong to it, ``defaults`` whether those of
-    its parameters do.
+    ``track`` is "deps", "source" (own code and closure only) or "none" (closure only); ``extras`` are named values that
+    belong to it, ``defaults`` whether those of its parameters do.
     """
     changed: set[tuple[int, str]] = set()
     texts = False
@@ -123,9 +122,9 @@ def _file_of(kind: type) -> str:
         return ""
     for value in vars(kind).values():
         code = getattr(getattr(value, "__func__", value), "__code__", None)
-        if isinstance(code, types.CodeType) and os.path.isfile(code.co_filename):  # noqa: PTH113
-            if origin.of_file(code.co_filename) == origin.USER:
-                return code.co_filename
+        file = code.co_filename if isinstance(code, types.CodeType) else ""
+        if os.path.isfile(file) and origin.of_file(file) == origin.USER:  # noqa: PTH113
+            return file
     return str(getattr(sys.modules.get(kind.__module__), "__file__", ""))
 
 
@@ -184,7 +183,7 @@ def _library_name(module: str | None, name: str) -> bytes:
 
 
 class _Walk:
-    """One walk, breadth first. Functions and classes are numbered as they are found, so that recursion needs no more."""
+    """One walk, breadth first. Functions and classes are numbered as they are found, which ends recursion."""
 
     def __init__(self, track: str, changed: set[tuple[int, str]], *, texts: bool, handler_for: Any) -> None:
         self.track = track
@@ -202,11 +201,9 @@ class _Walk:
         self.quiet = False
         self.extras: dict[int, tuple[tuple[str, Any], ...]] = {}
         special = functools.partial(_special_handler, handler_for)
-        kind = self.edge if track == "deps" else name_of_kind
-        self.encoder = Encoder(
-            self.edge, kind=lambda value: kind(value), label=self._label, refuse=self._refuse, handler_for=special
-        )
-        self.strict = Encoder(self.edge, kind=lambda value: kind(value), label=self._label, handler_for=handler_for)
+        kind: Callable[[type], bytes] = self.edge if track == "deps" else name_of_kind
+        self.encoder = Encoder(self.edge, kind=kind, label=self._label, refuse=self._refuse, handler_for=special)
+        self.strict = Encoder(self.edge, kind=kind, label=self._label, handler_for=handler_for)
         self.labels = Encoder(_label, kind=name_of_kind, refuse=_refuse_by_type, handler_for=special)
         self.watch = Encoder(_address, kind=_address, refuse=_refuse_by_address, handler_for=special)
 
@@ -248,7 +245,7 @@ class _Walk:
     def _label(self, value: Any) -> bytes:
         return self.labels.encode(value)
 
-    def _refuse(self, value: Any, why: str) -> bytes:  # noqa: ARG002
+    def _refuse(self, value: Any, why: str) -> bytes:
         if not self.quiet:
             self.refused.append((self.place, value))
         return b"X" + name_of_kind(type(value))
@@ -407,7 +404,10 @@ class _Walk:
         return tuple(items)
 
     def _import(self, name: str, level: int, wanted: Chain, namespace: dict[str, Any], found: Uses) -> Any:
-        """An import inside code. A user's module is imported, as the call itself would do, since a key must not hang on whether it was already."""
+        """An import inside code.
+
+        A user's module is imported, as the call would do: a key must not hang on whether it has been already.
+        """
         top = name.partition(".")[0]
         if not level and top in sys.stdlib_module_names:
             return None
@@ -525,7 +525,7 @@ def _relative(value: Any, namespace: Mapping[str, Any]) -> Any:
 
 
 def _may_be_path(text: str) -> bool:
-    return len(text) < 4096 and PurePath(text).is_absolute()  # noqa: PLR2004
+    return len(text) < 4096 and PurePath(text).is_absolute()
 
 
 @functools.lru_cache(maxsize=1024)

@@ -1,4 +1,4 @@
-"""How arrays are taken apart: numpy, scipy.sparse, torch. Their libraries are imported only when such a value appears."""
+"""How arrays are taken apart: numpy, scipy.sparse, torch. They are imported only when such a value appears."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SLAB = 4 << 20  # bytes that are made contiguous at once
 
 def of_array(array: Any) -> Any:
     """Data type, shape and data in C order: a view equals its copy, a transpose does not."""
-    import numpy as np  # noqa: PLC0415
+    import numpy as np
 
     plain = array if type(array) is np.ndarray else array.view(np.ndarray)
     extra = {name: value for name, value in getattr(array, "__dict__", {}).items() if not name.startswith("_")}
@@ -40,7 +40,7 @@ def _data(array: Any) -> Any:
 
 
 def _pieces(array: Any) -> Iterator[Any]:
-    import numpy as np  # noqa: PLC0415
+    import numpy as np
 
     significant = _significant_bytes(array.dtype)
     if array.size == 0:
@@ -60,7 +60,7 @@ def _pieces(array: Any) -> Iterator[Any]:
 
 def _significant_bytes(dtype: Any) -> tuple[int, int] | None:
     """Of a long double on x86: bytes a number takes, and those of them that are not padding."""
-    import numpy as np  # noqa: PLC0415
+    import numpy as np
 
     extended = 63  # bits of the mantissa of the 80-bit format
     if dtype.kind in "fc" and np.finfo(dtype).nmant == extended:
@@ -70,7 +70,7 @@ def _significant_bytes(dtype: Any) -> tuple[int, int] | None:
 
 
 def _trimmed(array: Any, significant: tuple[int, int] | None) -> Iterator[Any]:
-    import numpy as np  # noqa: PLC0415
+    import numpy as np
 
     width, used = significant or (1, 1)
     flat = np.array(array, order="C", ndmin=1).reshape(-1).view(np.uint8).reshape(-1, width)
@@ -78,14 +78,14 @@ def _trimmed(array: Any, significant: tuple[int, int] | None) -> Iterator[Any]:
 
 
 def _of_masked_array(array: Any) -> Any:
-    import numpy as np  # noqa: PLC0415
+    import numpy as np
 
     mask = np.ma.getmaskarray(array)
     return (of_array(array.data), of_array(mask), of_array(np.asarray(array.fill_value)), bool(array.hardmask))
 
 
 def _of_scalar(scalar: Any) -> Any:
-    import numpy as np  # noqa: PLC0415
+    import numpy as np
 
     return of_array(np.asarray(scalar)) if not isinstance(scalar, np.void) else of_array(np.array(scalar))
 
@@ -113,7 +113,7 @@ def _of_sparse(matrix: Any) -> Any:
 
 def _of_tensor(tensor: Any) -> Any:
     """Data type, shape and data; the device too, and whether gradients are asked for."""
-    import torch  # noqa: PLC0415
+    import torch
 
     about = (str(tensor.dtype), tuple(tensor.shape), str(tensor.layout), tensor.device.type, tensor.requires_grad)
     plain = tensor.detach()
@@ -125,7 +125,7 @@ def _of_tensor(tensor: Any) -> Any:
 
 
 def _parts_of_sparse(tensor: Any) -> list[Any]:
-    import torch  # noqa: PLC0415
+    import torch
 
     if tensor.layout == torch.sparse_coo:
         return [tensor.indices(), tensor.values()]

@@ -10,7 +10,7 @@ from .encoder import Stream
 
 def of_chunked(column: Any) -> Any:
     """Type, which values are missing, and the values; nested types by their children."""
-    import pyarrow as pa  # noqa: PLC0415
+    import pyarrow as pa
 
     kind = column.type
     if isinstance(kind, pa.BaseExtensionType):
@@ -19,7 +19,7 @@ def of_chunked(column: Any) -> Any:
         plain = _each(column, lambda chunk: chunk.dictionary_decode(), kind.value_type)
         return (str(kind), of_chunked(plain))
     if hasattr(pa.types, "is_run_end_encoded") and pa.types.is_run_end_encoded(kind):
-        import pyarrow.compute as pc  # noqa: PLC0415
+        import pyarrow.compute as pc
 
         return (str(kind), of_chunked(_each(column, pc.run_end_decode, kind.value_type)))
     missing = Stream(_validity(chunk) for chunk in column.chunks) if column.null_count else None
@@ -27,7 +27,7 @@ def of_chunked(column: Any) -> Any:
 
 
 def _values(column: Any, kind: Any) -> tuple[Any, ...]:
-    import pyarrow as pa  # noqa: PLC0415
+    import pyarrow as pa
 
     types = pa.types
     if types.is_null(kind):
@@ -45,7 +45,7 @@ def _values(column: Any, kind: Any) -> tuple[Any, ...]:
             Stream(_byte_lengths(chunk) for chunk in column.chunks),
             Stream(_bytes(chunk) for chunk in column.chunks),
         )
-    narrow = types.is_boolean(kind) or (types.is_primitive(kind) and kind.bit_width <= 64)  # noqa: PLR2004
+    narrow = types.is_boolean(kind) or (types.is_primitive(kind) and kind.bit_width <= 64)
     wide = types.is_decimal(kind) or types.is_fixed_size_binary(kind)
     if narrow or (wide and not column.null_count):
         return (Stream(_fixed(chunk, kind) for chunk in column.chunks),)
@@ -53,7 +53,7 @@ def _values(column: Any, kind: Any) -> tuple[Any, ...]:
 
 
 def _each(column: Any, change: Callable[[Any], Any], kind: Any) -> Any:
-    import pyarrow as pa  # noqa: PLC0415
+    import pyarrow as pa
 
     return pa.chunked_array([change(chunk) for chunk in column.chunks], type=kind)
 
@@ -67,29 +67,29 @@ def _flat(chunk: Any) -> Any:
 
 
 def _validity(chunk: Any) -> Any:
-    import pyarrow as pa  # noqa: PLC0415
+    import pyarrow as pa
 
     return _buffer(chunk.is_valid().cast(pa.uint8()), 1)
 
 
 def _lengths(chunk: Any) -> Any:
-    import pyarrow as pa  # noqa: PLC0415
-    import pyarrow.compute as pc  # noqa: PLC0415
+    import pyarrow as pa
+    import pyarrow.compute as pc
 
     return _buffer(pc.fill_null(pc.list_value_length(chunk), 0).cast(pa.int64()), 8)
 
 
 def _byte_lengths(chunk: Any) -> Any:
-    import pyarrow as pa  # noqa: PLC0415
-    import pyarrow.compute as pc  # noqa: PLC0415
+    import pyarrow as pa
+    import pyarrow.compute as pc
 
     return _buffer(pc.fill_null(pc.binary_length(chunk), 0).cast(pa.int64()), 8)
 
 
 def _bytes(chunk: Any) -> Any:
     """The text of all values, one behind the other."""
-    import pyarrow as pa  # noqa: PLC0415
-    import pyarrow.compute as pc  # noqa: PLC0415
+    import pyarrow as pa
+    import pyarrow.compute as pc
 
     binary = chunk.cast(pa.large_binary())
     if binary.null_count:
@@ -102,8 +102,8 @@ def _bytes(chunk: Any) -> Any:
 
 
 def _fixed(chunk: Any, kind: Any) -> Any:
-    import pyarrow as pa  # noqa: PLC0415
-    import pyarrow.compute as pc  # noqa: PLC0415
+    import pyarrow as pa
+    import pyarrow.compute as pc
 
     if pa.types.is_boolean(kind):
         chunk, kind = chunk.cast(pa.uint8()), pa.uint8()
@@ -133,7 +133,7 @@ def _of_array(array: Any) -> Any:
 
 
 def _chunked(column: Any) -> Any:
-    import pyarrow as pa  # noqa: PLC0415
+    import pyarrow as pa
 
     return column if isinstance(column, pa.ChunkedArray) else pa.chunked_array([column])
 

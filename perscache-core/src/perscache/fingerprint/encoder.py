@@ -56,8 +56,9 @@ class Stream:
 class Encoder:
     """Turns values into bytes under one set of rules.
 
-    ``identify`` names functions and classes, ``kind`` names the type of an instance. ``hashers`` are a user's own rules by type, ``handler_for``
-    asks plugins for one. ``refuse`` is told of a value without identity and may give bytes in its stead.
+    ``identify`` names functions and classes, ``kind`` the type of an instance; ``label`` gives what members of sets and
+    keys of dicts are sorted by, if not their encoding. ``hashers`` are a user's own rules by type, ``handler_for`` asks
+    plugins for one. ``refuse`` is told of a value without identity and may give bytes in its stead.
     """
 
     def __init__(
@@ -93,7 +94,7 @@ class Encoder:
             parts: list[bytes] = []
             try:
                 for value in values:
-                    parts.append(run.encode(value))
+                    parts.append(run.encode(value))  # noqa: PERF401 - how many there are says where it failed
             except UnkeyableError as error:
                 step(error, names[len(parts)])
                 raise
@@ -123,7 +124,7 @@ class Encoder:
         return build
 
     def _choose(self, kind: type) -> Build:
-        from .standard import BUILDS, build_for_family  # noqa: PLC0415
+        from .standard import BUILDS, build_for_family
 
         if hasher := self._hasher(kind):
             return by_handler(hasher) if kind not in SCALARS | BUILDS.keys() else _by_plain_hasher(hasher)
@@ -141,7 +142,7 @@ class Encoder:
 
 
 class Pass:
-    """One encoding of one value. Knows what it has met, so that shared structure is encoded once and cycles are seen."""
+    """One encoding of one value. Knows what it has met: what is shared is encoded once, and cycles are seen."""
 
     __slots__ = ("builds", "encoder", "flat", "kept", "kinds", "met", "size", "texts")
 
@@ -202,16 +203,16 @@ class Pass:
         return self.encode(value) if label is None else label(value)
 
 
-class _CycleFound(Exception):  # noqa: N818
+class _CycleFound(Exception):
     """The value contains itself."""
 
 
 class _Unfolding(Pass):
     """The encoding of values that contain themselves.
 
-    Such a value is its infinite unfolding. Members get digests of their unfolding to depth 0, 1, 2, …, until no more of them
-    can be told apart; the encoding is what each kind of member is made of (partition refinement, as in Hopcroft, "An n log n
-    algorithm for minimizing states in a finite automaton", 1971).
+    Such a value is its infinite unfolding. Members get digests of their unfolding to depth 0, 1, 2, …, until no more of
+    them can be told apart; the encoding is what each kind of member is made of (partition refinement, as in Hopcroft,
+    "An n log n algorithm for minimizing states in a finite automaton", 1971).
     """
 
     __slots__ = ("digests", "members", "parts")
@@ -275,7 +276,7 @@ def sequence(run: Pass, tag: bytes, values: Any) -> bytes:
     parts: list[bytes] = []
     try:
         for value in values:
-            parts.append(run.encode(value))
+            parts.append(run.encode(value))  # noqa: PERF401 - how many there are says where it failed
     except UnkeyableError as error:
         step(error, f"[{len(parts)}]")
         raise
@@ -283,6 +284,7 @@ def sequence(run: Pass, tag: bytes, values: Any) -> bytes:
 
 
 def of_list(run: Pass, values: Any) -> bytes:
+    """A list: at once where it is flat."""
     if run.flat.issuperset(map(type, values)):
         data = dumps(values, 2)
         return data if len(data) <= _LONG else run.digest(data)
@@ -290,6 +292,7 @@ def of_list(run: Pass, values: Any) -> bytes:
 
 
 def of_tuple(run: Pass, values: Any) -> bytes:
+    """A tuple: at once where it is flat."""
     if run.flat.issuperset(map(type, values)):
         data = dumps(values, 2)
         return data if len(data) <= _LONG else run.digest(data)
@@ -305,15 +308,16 @@ def _items_of_tuple(run: Pass, values: Any) -> bytes:
 
 
 def of_dict(run: Pass, values: Any) -> bytes:
+    """A dict, whatever its order: at once where texts lead to scalars."""
     if run.flat.issuperset(map(type, values.values())) and run.texts.issuperset(map(type, values)):
         # Code points sort as their UTF-8 does, and strings compare faster than their encodings.
         keys = tuple(sorted(values))
         data = b"D" + dumps(keys, 2) + dumps(tuple(map(values.__getitem__, keys)), 2)
         return data if len(data) <= _LONG else run.digest(data)
-    return run.node(values, items_of_dict)
+    return run.node(values, _items_of_dict)
 
 
-def items_of_dict(run: Pass, values: Any) -> bytes:
+def _items_of_dict(run: Pass, values: Any) -> bytes:
     if run.texts.issuperset(map(type, values)):
         keys = tuple(sorted(values))
         data = b"D" + dumps(keys, 2)
@@ -337,10 +341,11 @@ def items_of_dict(run: Pass, values: Any) -> bytes:
 
 
 def of_set(run: Pass, values: Any) -> bytes:
-    return run.node(values, members_of_set)
+    """A set, whatever its order."""
+    return run.node(values, _members_of_set)
 
 
-def members_of_set(run: Pass, values: Any) -> bytes:
+def _members_of_set(run: Pass, values: Any) -> bytes:
     tag = b"<" if isinstance(values, set) else b">"
     for kind in (str, int):
         if kind in run.flat and {kind}.issuperset(map(type, values)):
@@ -412,7 +417,7 @@ def shown(key: Any) -> str:
     """A dict's key in a path: short, and never by a repr that is not the built-in one."""
     if type(key) in {str, bytes}:
         return repr(key[:40])
-    if type(key) in SCALARS and not (type(key) is int and key.bit_length() > 128):  # noqa: PLR2004
+    if type(key) in SCALARS and not (type(key) is int and key.bit_length() > 128):
         return repr(key)
     return f"<{type_name(type(key))}>"
 

@@ -1,4 +1,4 @@
-"""How tables with labels are taken apart: pandas, xarray. Their libraries are imported only when such a value appears."""
+"""How tables with labels are taken apart: pandas, xarray. They are imported only when such a value appears."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ def _of_values(values: Any) -> Any:
 
 
 def _numpy_dtype() -> type:
-    import numpy as np  # noqa: PLC0415
+    import numpy as np
 
     return np.dtype
 
 
 def of_extension(array: Any) -> Any:
-    """An array of a type of pandas' own: its name, and the plain arrays below, without left-overs under missing values."""
-    import numpy as np  # noqa: PLC0415
-    import pandas as pd  # noqa: PLC0415
+    """An array of a type of pandas' own: its name and the plain arrays below, no left-overs under missing values."""
+    import numpy as np
+    import pandas as pd
 
     name = str(array.dtype)
     match type(array).__name__:
@@ -56,17 +56,17 @@ def of_extension(array: Any) -> Any:
         case "NumpyExtensionArray" | "PandasArray":
             return (name, of_array(array.to_numpy()))
     if hasattr(array, "_mask") and hasattr(array, "_data"):
-        mask = np.asarray(array._mask)  # noqa: SLF001 - nothing public gives the arrays without a copy of objects
-        data = np.asarray(array._data)  # noqa: SLF001
+        mask = np.asarray(array._mask)
+        data = np.asarray(array._data)
         return (name, of_array(np.where(mask, data.dtype.type(0), data) if mask.any() else data), of_array(mask))
     if hasattr(array, "_pa_array"):
-        import pyarrow as pa  # noqa: PLC0415
+        import pyarrow as pa
 
-        from .arrow_columns import of_chunked  # noqa: PLC0415
+        from .arrow_columns import of_chunked
 
         arrow = (
             pa.chunked_array(array._pa_array) if not isinstance(array._pa_array, pa.ChunkedArray) else array._pa_array
-        )  # noqa: SLF001
+        )
         return (name, _storage(array), of_chunked(arrow))
     if isinstance(array.dtype, pd.StringDtype):
         return (name, _storage(array), np.asarray(array.astype(object)).tolist())
@@ -82,7 +82,7 @@ def _storage(array: Any) -> Any:
 
 
 def _of_index(index: Any) -> Any:
-    import pandas as pd  # noqa: PLC0415
+    import pandas as pd
 
     kind = type(index).__name__
     if isinstance(index, pd.RangeIndex):

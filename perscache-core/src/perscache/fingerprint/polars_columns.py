@@ -1,4 +1,4 @@
-"""How polars' columns are taken apart: by value, whatever their chunks and left-overs under nulls. Needs nothing but polars."""
+"""How polars' columns are taken apart: by value, whatever their chunks and left-overs under nulls."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _of_column(series: Any) -> Any:
 
 
 def _polars() -> Any:
-    import polars as pl  # noqa: PLC0415
+    import polars as pl
 
     return pl
 
@@ -64,7 +64,7 @@ def _texts(series: Any) -> tuple[Any, ...]:
 def _buffers(series: Any) -> Any:
     """The values of a series of numbers without nulls."""
     try:
-        import numpy as np  # noqa: PLC0415
+        import numpy as np
     except ImportError:
         return series.to_list()
     return Stream(

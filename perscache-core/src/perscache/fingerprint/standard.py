@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import array
 import collections
-import datetime
+import datetime as dt
 import decimal
 import enum
 import fractions
@@ -41,7 +41,7 @@ NO_VALUE = "has no value that a key could be made of"
 
 
 def build_for_family(kind: type) -> Build:
-    """How values of ``kind`` are encoded: what its class says, else its family's rule, else its fields or reduced state."""
+    """How values of ``kind`` are encoded: as its class says, else its family's rule, else its fields or its state."""
     if getattr(kind, "__cache_key__", None):
         return by_handler(lambda value: value.__cache_key__())
     if issubclass(kind, type):
@@ -154,7 +154,7 @@ def _subclass_of(plain: Callable[[Any], Any]) -> Build:
 
 
 def by_parts(parts: Callable[[Any], tuple[Any, ...]], *names: str) -> Build:
-    """Encodes values as their type and parts; a refusal calls these by ``names``: "" the value itself, "." its fields."""
+    """Encodes values as type and parts; a refusal calls these by ``names``: "" the value itself, "." its fields."""
     places = {f"[{position}]": name for position, name in enumerate(names)}
 
     def expanded(run: Pass, value: Any) -> bytes:
@@ -184,16 +184,16 @@ def _array(value: Any) -> Any:
     return (value.typecode, data.itemsize, data.tolist() if value.typecode == "u" else memoryview(data.tobytes()))
 
 
-def _datetime(value: datetime.datetime) -> Any:
+def _datetime(value: dt.datetime) -> Any:
     plain = value.replace(tzinfo=None, fold=0)
     return (plain.isoformat(), value.fold, value.tzinfo, _fields_of(value))
 
 
-def _time(value: datetime.time) -> Any:
+def _time(value: dt.time) -> Any:
     return (value.replace(tzinfo=None, fold=0).isoformat(), value.fold, value.tzinfo, _fields_of(value))
 
 
-def _timezone(value: datetime.timezone) -> Any:
+def _timezone(value: dt.timezone) -> Any:
     return (value.utcoffset(None), value.tzname(None))
 
 
@@ -249,12 +249,12 @@ _FAMILIES: dict[type, Build] = {
     dict: _subclass_of(lambda value: {key: dict.__getitem__(value, key) for key in dict.__iter__(value)}),
     collections.deque: _subclass_of(lambda value: (value.maxlen, list(collections.deque.__iter__(value)))),
     array.array: _subclass_of(_array),
-    datetime.datetime: by_handler(_datetime),
-    datetime.date: _subclass_of(lambda value: datetime.date.isoformat(value)),
-    datetime.time: by_handler(_time),
-    datetime.timedelta: _subclass_of(lambda value: (value.days, value.seconds, value.microseconds)),
-    datetime.timezone: by_handler(_timezone),
-    decimal.Decimal: _subclass_of(lambda value: decimal.Decimal.__str__(value)),
+    dt.datetime: by_handler(_datetime),
+    dt.date: _subclass_of(dt.date.isoformat),
+    dt.time: by_handler(_time),
+    dt.timedelta: _subclass_of(lambda value: (value.days, value.seconds, value.microseconds)),
+    dt.timezone: by_handler(_timezone),
+    decimal.Decimal: _subclass_of(decimal.Decimal.__str__),
     uuid.UUID: _subclass_of(lambda value: value.int),
     pathlib.PurePath: _path,
     io.BytesIO: by_handler(_text_io),
@@ -268,7 +268,7 @@ _FAMILIES: dict[type, Build] = {
 
 
 def _declared_fields(kind: type) -> Callable[[Any], Any] | None:
-    """For classes that list their fields (dataclasses, attrs) or keep them apart (pydantic): those, whatever pickle does."""
+    """For classes that list their fields (dataclasses, attrs) or keep them apart (pydantic): those."""
     if hasattr(kind, "__pydantic_validator__") and hasattr(kind, "__pydantic_fields_set__"):
         return _pydantic_state
     declared = getattr(kind, "__attrs_attrs__", None)
@@ -314,7 +314,7 @@ def _state(value: Any) -> tuple[Any, ...]:
     function, arguments, state, items, pairs = (*reduced, None, None, None)[:5]
     if function is _NEW_OBJECT and arguments[0] is kind:
         arguments = arguments[1:]
-    if isinstance(state, tuple) and len(state) == 2 and isinstance(state[1], dict):  # noqa: PLR2004 - fields and slots
+    if isinstance(state, tuple) and len(state) == 2 and isinstance(state[1], dict):
         state = {**(state[0] or {}), **state[1]}
     if isinstance(state, dict):
         state = _without_computed(kind, dict(state))
@@ -342,16 +342,16 @@ BUILDS: dict[type, Build] = {
     types.WrapperDescriptorType: _named,
     types.ClassMethodDescriptorType: _named,
     types.MethodWrapperType: _BOUND,
-    functools._lru_cache_wrapper: by_handler(_caching),  # noqa: SLF001
-    type(NotImplemented): lambda run, value: b"O" + run.kind(type(value)),  # noqa: ARG005
+    functools._lru_cache_wrapper: by_handler(_caching),
+    type(NotImplemented): lambda run, value: b"O" + run.kind(type(value)),
     range: by_handler(lambda value: (value.start, value.stop, value.step)),
     slice: by_handler(lambda value: (value.start, value.stop, value.step)),
     re.Pattern: by_handler(lambda value: (value.pattern, value.flags)),
-    types.MappingProxyType: by_handler(lambda value: dict(value)),
+    types.MappingProxyType: by_handler(dict),
     types.SimpleNamespace: by_handler(lambda value: dict(vars(value))),
     type({}.keys()): by_handler(set),
     type({}.values()): by_handler(list),
-    type({}.items()): by_handler(lambda value: dict(value)),
+    type({}.items()): by_handler(dict),
     types.GenericAlias: by_handler(lambda value: (value.__origin__, value.__args__)),
     types.UnionType: by_handler(lambda value: set(value.__args__)),
     staticmethod: by_handler(lambda value: value.__func__),
