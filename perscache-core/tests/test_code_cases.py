@@ -305,9 +305,64 @@ CLASSES = [
     ("an abstract base", OTHER, "from abc import ABC, abstractmethod\nclass B(ABC):\n    @abstractmethod\n    def n(self): ...\n    def m(self):\n        return 1\n" + _class("def n(self):\n    return 1", head="class C(B):"), "from abc import ABC, abstractmethod\nclass B(ABC):\n    @abstractmethod\n    def n(self): ...\n    def m(self):\n        return 2\n" + _class("def n(self):\n    return 1", head="class C(B):")),
 ]  # fmt: skip
 
+MORE = [
+    ('singledispatchmethod', OTHER, 'import functools\nclass C:\n    @functools.singledispatchmethod\n    def m(self,x): return 1\n    @m.register(int)\n    def _(self,x): return 2\n@cache\ndef f(x):\n    return C().m(x)', 'import functools\nclass C:\n    @functools.singledispatchmethod\n    def m(self,x): return 1\n    @m.register(int)\n    def _(self,x): return 3\n@cache\ndef f(x):\n    return C().m(x)'),
+    ('star import', OTHER, 'from helpers import *\n@cache\ndef f(x): return g(x)\n#: helpers.py\ndef g(x): return 1', 'from helpers import *\n@cache\ndef f(x): return g(x)\n#: helpers.py\ndef g(x): return 2'),
+    ('global assigned by helper, read', SAME, 'n=None\ndef load():\n    global n\n    n=5\n@cache\ndef f(x):\n    load()\n    return n', 'n=3\ndef load():\n    global n\n    n=5\n@cache\ndef f(x):\n    load()\n    return n'),
+    ('class decorator', OTHER, 'def d(c):\n    c.z=1\n    return c\n@d\nclass C: pass\n@cache\ndef f(x):\n    return C.z', 'def d(c):\n    c.z=2\n    return c\n@d\nclass C: pass\n@cache\ndef f(x):\n    return C.z'),
+    ('operator.methodcaller', OTHER, "import operator\ng=operator.methodcaller('upper')\n@cache\ndef f(x):\n    return g(x)", "import operator\ng=operator.methodcaller('lower')\n@cache\ndef f(x):\n    return g(x)"),
+    ('type alias in annotation only', SAME, 'A=int\n@cache\ndef f(x: A): return x', 'A=str\n@cache\ndef f(x: A): return x'),
+    ('enum auto', OTHER, 'from enum import Enum, auto\nclass E(Enum):\n    A=auto()\n    B=auto()\n@cache\ndef f(x):\n    return E.A', 'from enum import Enum, auto\nclass E(Enum):\n    Z=auto()\n    A=auto()\n@cache\ndef f(x):\n    return E.A'),
+    ('lambda loop closures', OTHER, 'fs=[lambda x,i=i: x+i for i in range(3)]\n@cache\ndef f(x): return fs[0](x)', 'fs=[lambda x,i=i: x+i for i in range(1,4)]\n@cache\ndef f(x): return fs[0](x)'),
+    ('memo dict by get/set via local alias', OTHER, "T={'a':1}\n@cache\ndef f(x):\n    t=T\n    return t['a']", "T={'a':2}\n@cache\ndef f(x):\n    t=T\n    return t['a']"),
+    ('partial global kw', OTHER, "import functools\ndef h(x,k): return k\ng=functools.partial(h,k={'a':1})\n@cache\ndef f(x):\n    return g(x)", "import functools\ndef h(x,k): return k\ng=functools.partial(h,k={'a':2})\n@cache\ndef f(x):\n    return g(x)"),
+    ('wrapped by lru + user deco', OTHER, 'import functools\ndef h(x): return 1\n@functools.lru_cache(maxsize=3)\ndef g(x): return h(x)\n@cache\ndef f(x):\n    return g(x)', 'import functools\ndef h(x): return 2\n@functools.lru_cache(maxsize=3)\ndef g(x): return h(x)\n@cache\ndef f(x):\n    return g(x)'),
+    ('asyncio helper', OTHER, 'async def g(x): return 1\n@cache\nasync def f(x): return await g(x)', 'async def g(x): return 2\n@cache\nasync def f(x): return await g(x)'),
+    ('staticmethod cached', OTHER, 'class C:\n    @staticmethod\n    @cache\n    def f(x): return 1\ndef key(): return C.f.cache.key(1)', 'class C:\n    @staticmethod\n    @cache\n    def f(x): return 2\ndef key(): return C.f.cache.key(1)'),
+    ('two inner defs same name', OTHER, '@cache\ndef f(x):\n    if x:\n        def g(): return 1\n    else:\n        def g(): return 2\n    return g()', '@cache\ndef f(x):\n    if x:\n        def g(): return 1\n    else:\n        def g(): return 3\n    return g()'),
+    ('same-named class two modules arg', OTHER, 'import a_mod\n@cache\ndef f(x): return x\ndef key(): return f.cache.key(a_mod.C())\n#: a_mod.py\nclass C: pass\n#: b_mod.py\nclass C: pass', 'import b_mod as a_mod\n@cache\ndef f(x): return x\ndef key(): return f.cache.key(a_mod.C())\n#: a_mod.py\nclass C: pass\n#: b_mod.py\nclass C: pass'),
+    ("cached function in other module's F", OTHER, "from helpers import g\n@cache\ndef f(x): return g(x)\n#: helpers.py\nfrom perscache import Cache\n@Cache(storage='memory://')\ndef g(x): return 1", "from helpers import g\n@cache\ndef f(x): return g(x)\n#: helpers.py\nfrom perscache import Cache\n@Cache(storage='memory://')\ndef g(x): return 2"),
+    ('cached arg callback', OTHER, '@cache\ndef g(x): return 1\n@cache\ndef f(x): return x\ndef key(): return f.cache.key(g)', '@cache\ndef g(x): return 2\n@cache\ndef f(x): return x\ndef key(): return f.cache.key(g)'),
+    ('instance method mutator on user object', SAME, 'class S:\n    def __init__(self): self.n=0\n    def tick(self): self.n+=1\ns=S()\n@cache\ndef f(x):\n    return s.tick()', 'class S:\n    def __init__(self): self.n=0\n    def tick(self): self.n+=1\ns=S()\ns.tick()\n@cache\ndef f(x):\n    return s.tick()'),
+    ('tenacity-like class deco', OTHER, 'class D:\n    def __init__(self,g): self.g=g\n    def __call__(self,x): return self.g(x)\n@D\ndef g(x): return 1\n@cache\ndef f(x):\n    return g(x)', 'class D:\n    def __init__(self,g): self.g=g\n    def __call__(self,x): return self.g(x)\n@D\ndef g(x): return 2\n@cache\ndef f(x):\n    return g(x)'),
+    ('global in nested class body', OTHER, 'B=1\n@cache\ndef f(x):\n    class C:\n        a=B\n    return C.a', 'B=2\n@cache\ndef f(x):\n    class C:\n        a=B\n    return C.a'),
+    ('__getattr__ on instance default', OTHER, "class C:\n    def __init__(self): self.d={'a':1}\n    def __getattr__(self,n): return self.d[n]\nc=C()\n@cache\ndef f(x):\n    return c.a", "class C:\n    def __init__(self): self.d={'a':2}\n    def __getattr__(self,n): return self.d[n]\nc=C()\n@cache\ndef f(x):\n    return c.a"),
+    ('module passed to helper', OTHER, 'import helpers\ndef h(m): return m.LIMIT\n@cache\ndef f(x): return h(helpers)\n#: helpers.py\nLIMIT=1', 'import helpers\ndef h(m): return m.LIMIT\n@cache\ndef f(x): return h(helpers)\n#: helpers.py\nLIMIT=2'),
+    ('dict of modules', OTHER, "import helpers\nM={'a':helpers}\n@cache\ndef f(x): return M['a'].g(x)\n#: helpers.py\ndef g(x): return 1", "import helpers\nM={'a':helpers}\n@cache\ndef f(x): return M['a'].g(x)\n#: helpers.py\ndef g(x): return 2"),
+    ('method via instance global of helper class in other file', OTHER, 'from helpers import obj\n@cache\ndef f(x): return obj.m()\n#: helpers.py\nclass C:\n    def m(self): return 1\nobj=C()', 'from helpers import obj\n@cache\ndef f(x): return obj.m()\n#: helpers.py\nclass C:\n    def m(self): return 2\nobj=C()'),
+    ('constant folding', SAME, '\n@cache\ndef f(x):\n    return 1', '\n@cache\ndef f(x):\n    return 1  # c'),
+]  # fmt: skip
+
+LIBRARIES = [
+    ('attrs', 'attrs default', OTHER, 'import attrs\n@attrs.define\nclass C:\n    a: int = 1\n@cache\ndef f(x):\n    return C().a', 'import attrs\n@attrs.define\nclass C:\n    a: int = 2\n@cache\ndef f(x):\n    return C().a'),
+    ('attrs', 'attrs validator', OTHER, 'import attrs\ndef v(i,a,x): return 1\n@attrs.define\nclass C:\n    a: int = attrs.field(default=1,validator=v)\n@cache\ndef f(x):\n    return C().a', 'import attrs\ndef v(i,a,x): return 2\n@attrs.define\nclass C:\n    a: int = attrs.field(default=1,validator=v)\n@cache\ndef f(x):\n    return C().a'),
+    ('attrs', 'attrs same', SAME, 'import attrs\n@attrs.define\nclass C:\n    a: int = 1\n    def m(self): return 1\n@cache\ndef f(x):\n    return C().a', "import attrs\n\n@attrs.define\nclass C:\n    'doc'\n    a: int = 1\n    def m(self):\n        return 1\n@cache\ndef f(x):\n    return C().a"),
+    ('attrs', 'attrs method', OTHER, 'import attrs\n@attrs.define\nclass C:\n    a: int = 1\n    def m(self): return 1\n@cache\ndef f(x):\n    return C().a', 'import attrs\n@attrs.define\nclass C:\n    a: int = 1\n    def m(self): return 2\n@cache\ndef f(x):\n    return C().a'),
+    ('pydantic', 'pydantic annotation', OTHER, 'from pydantic import BaseModel, field_validator, validate_call, Field\nclass C(BaseModel):\n    a: int = 1\n@cache\ndef f(x):\n    return C().a', 'from pydantic import BaseModel, field_validator, validate_call, Field\nclass C(BaseModel):\n    a: float = 1\n@cache\ndef f(x):\n    return C().a'),
+    ('pydantic', 'pydantic default', OTHER, 'from pydantic import BaseModel, field_validator, validate_call, Field\nclass C(BaseModel):\n    a: int = 1\n@cache\ndef f(x):\n    return C().a', 'from pydantic import BaseModel, field_validator, validate_call, Field\nclass C(BaseModel):\n    a: int = 2\n@cache\ndef f(x):\n    return C().a'),
+    ('pydantic', 'pydantic constraint', OTHER, 'from pydantic import BaseModel, field_validator, validate_call, Field\nclass C(BaseModel):\n    a: int = Field(1,gt=0)\n@cache\ndef f(x):\n    return C().a', 'from pydantic import BaseModel, field_validator, validate_call, Field\nclass C(BaseModel):\n    a: int = Field(1,gt=-1)\n@cache\ndef f(x):\n    return C().a'),
+    ('pydantic', 'pydantic validator', OTHER, "from pydantic import BaseModel, field_validator, validate_call, Field\nclass C(BaseModel):\n    a: int = 1\n    @field_validator('a')\n    @classmethod\n    def v(cls,x): return x\n@cache\ndef f(x):\n    return C().a", "from pydantic import BaseModel, field_validator, validate_call, Field\nclass C(BaseModel):\n    a: int = 1\n    @field_validator('a')\n    @classmethod\n    def v(cls,x): return -x\n@cache\ndef f(x):\n    return C().a"),
+    ('pydantic', 'pydantic validator mode', OTHER, "from pydantic import BaseModel, field_validator, validate_call, Field\nclass C(BaseModel):\n    a: int = 1\n    @field_validator('a',mode='before')\n    @classmethod\n    def v(cls,x): return x\n@cache\ndef f(x):\n    return C().a", "from pydantic import BaseModel, field_validator, validate_call, Field\nclass C(BaseModel):\n    a: int = 1\n    @field_validator('a',mode='after')\n    @classmethod\n    def v(cls,x): return x\n@cache\ndef f(x):\n    return C().a"),
+    ('pydantic', 'pydantic config', OTHER, "from pydantic import BaseModel, field_validator, validate_call, Field\nclass C(BaseModel):\n    model_config={'frozen':True}\n    a: int = 1\n@cache\ndef f(x):\n    return C().a", "from pydantic import BaseModel, field_validator, validate_call, Field\nclass C(BaseModel):\n    model_config={'frozen':False}\n    a: int = 1\n@cache\ndef f(x):\n    return C().a"),
+    ('pydantic', 'pydantic method', OTHER, 'from pydantic import BaseModel, field_validator, validate_call, Field\nclass C(BaseModel):\n    a: int = 1\n    def m(self): return 1\n@cache\ndef f(x):\n    return C().m()', 'from pydantic import BaseModel, field_validator, validate_call, Field\nclass C(BaseModel):\n    a: int = 1\n    def m(self): return 2\n@cache\ndef f(x):\n    return C().m()'),
+    ('pydantic', 'pydantic doc', SAME, 'from pydantic import BaseModel, field_validator, validate_call, Field\nclass C(BaseModel):\n    a: int = 1\n    def m(self): return 1\n@cache\ndef f(x):\n    return C().m()', 'from pydantic import BaseModel, field_validator, validate_call, Field\nclass C(BaseModel):\n    a: int = 1\n    def m(self): return 1 # c\n@cache\ndef f(x):\n    return C().m()'),
+    ('pydantic', 'validate_call annotation', OTHER, 'from pydantic import BaseModel, field_validator, validate_call, Field\n@validate_call\ndef g(x: int): return x\n@cache\ndef f(x):\n    return g(x)', 'from pydantic import BaseModel, field_validator, validate_call, Field\n@validate_call\ndef g(x: str): return x\n@cache\ndef f(x):\n    return g(x)'),
+    ('pydantic', 'validate_call body', OTHER, 'from pydantic import BaseModel, field_validator, validate_call, Field\n@validate_call\ndef g(x: int): return x\n@cache\ndef f(x):\n    return g(x)', 'from pydantic import BaseModel, field_validator, validate_call, Field\n@validate_call\ndef g(x: int): return -x\n@cache\ndef f(x):\n    return g(x)'),
+    ('numpy', 'np.vectorize', OTHER, 'import numpy as np\ng=np.vectorize(lambda x: x)\n@cache\ndef f(x):\n    return g(x)', 'import numpy as np\ng=np.vectorize(lambda x: -x)\n@cache\ndef f(x):\n    return g(x)'),
+    ('numpy', 'np global array', OTHER, 'import numpy as np\nA=np.arange(3)\n@cache\ndef f(x):\n    return A[x]', 'import numpy as np\nA=np.arange(4)\n@cache\ndef f(x):\n    return A[x]'),
+    ('numpy', 'library alias swap', OTHER, 'import numpy as np\n@cache\ndef f(x):\n    return np.sum', 'import math as np\n@cache\ndef f(x):\n    return np.sum'),
+    ('numpy', 'numpy random state global', OTHER, 'import numpy as np\nr=np.random.default_rng(1)\n@cache\ndef f(x):\n    return r', 'import numpy as np\nr=np.random.default_rng(2)\n@cache\ndef f(x):\n    return r'),
+]  # fmt: skip
+
 CASES = [
     pytest.param(verdict, before, after, id=f"{group}: {title}")
-    for group, cases in (("own code", OWN_CODE), ("helpers", HELPERS), ("globals", GLOBALS), ("classes", CLASSES))
+    for group, cases in (
+        ("own code", OWN_CODE),
+        ("helpers", HELPERS),
+        ("globals", GLOBALS),
+        ("classes", CLASSES),
+        ("more", MORE),
+    )
     for title, verdict, before, after in cases
 ]
 
@@ -317,6 +372,19 @@ CASES = [
 def test_a_key_changes_with_what_runs_and_with_nothing_else(
     verdict: str, before: str, after: str, tmp_path: Path
 ) -> None:
+    first, second, again = (_key(text, tmp_path / name) for text, name in ((before, "a"), (after, "b"), (before, "c")))
+    assert first == again, "the same program gave two keys"
+    assert (first == second) == (verdict == SAME)
+
+
+@pytest.mark.parametrize(
+    ("needed", "verdict", "before", "after"),
+    [pytest.param(needed, *case, id=f"{needed}: {title}") for needed, title, *case in LIBRARIES],
+)
+def test_a_key_follows_code_that_libraries_wrap(
+    needed: str, verdict: str, before: str, after: str, tmp_path: Path
+) -> None:
+    pytest.importorskip(needed)
     first, second, again = (_key(text, tmp_path / name) for text, name in ((before, "a"), (after, "b"), (before, "c")))
     assert first == again, "the same program gave two keys"
     assert (first == second) == (verdict == SAME)

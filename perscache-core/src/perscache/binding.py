@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from types import FunctionType
+from types import CodeType, FunctionType
 from typing import Any, NamedTuple
 
 from .code.names import uses
@@ -25,18 +25,22 @@ class Parameters:
     """The names of a function's parameters, by kind."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        code = getattr(function, "__code__", None)
-        if not isinstance(function, FunctionType) or code is None:
-            self.only_positional, self.ordinary, self.only_keyword = (), (), ()
-            self.rest, self.keywords = "args", "kwargs"
-            return
+        self.only_positional: tuple[str, ...] = ()
+        self.ordinary: tuple[str, ...] = ()
+        self.only_keyword: tuple[str, ...] = ()
+        self.rest: str | None = "args"
+        self.keywords: str | None = "kwargs"
+        if isinstance(function, FunctionType):
+            self._read(function.__code__)
+
+    def _read(self, code: CodeType) -> None:
         names, count = code.co_varnames, code.co_argcount
-        self.only_positional: tuple[str, ...] = names[: code.co_posonlyargcount]
-        self.ordinary: tuple[str, ...] = names[code.co_posonlyargcount : count]
-        self.only_keyword: tuple[str, ...] = names[count : count + code.co_kwonlyargcount]
+        self.only_positional = names[: code.co_posonlyargcount]
+        self.ordinary = names[code.co_posonlyargcount : count]
+        self.only_keyword = names[count : count + code.co_kwonlyargcount]
         after = iter(names[count + code.co_kwonlyargcount :])
-        self.rest: str | None = next(after) if code.co_flags & _POSITIONAL else None
-        self.keywords: str | None = next(after) if code.co_flags & _KEYWORDS else None
+        self.rest = next(after) if code.co_flags & _POSITIONAL else None
+        self.keywords = next(after) if code.co_flags & _KEYWORDS else None
 
     @property
     def names(self) -> tuple[str, ...]:

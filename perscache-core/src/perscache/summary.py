@@ -41,7 +41,7 @@ def _shown(value: Any, depth: int) -> str:
 
 
 def _contents(value: Any, depth: int) -> str:
-    opening, closing = {"list": "[]", "tuple": "()"}.get(type(value).__name__, "{}")
+    opening, closing = {"list": ("[", "]"), "tuple": ("(", ")")}.get(type(value).__name__, ("{", "}"))
     if isinstance(value, dict):
         shown = [f"{_shown(key, 0)}: {_shown(item, depth - 1)}" for key, item in islice(value.items(), _ITEMS)]
     else:

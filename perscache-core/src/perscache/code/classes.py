@@ -157,11 +157,12 @@ def _of_pydantic(kind: Any) -> dict[str, Any]:
         for name, field in getattr(kind, "__pydantic_fields__", {}).items()
     }
     decorators = {
-        group: {
-            name: vars(entry.info) if hasattr(entry.info, "__dict__") else str(entry.info)
-            for name, entry in entries.items()
-        }
-        for group, entries in vars(kind.__pydantic_decorators__).items()
+        group: {name: _slots_of(entry.info) for name, entry in entries.items()}
+        for group, entries in _slots_of(kind.__pydantic_decorators__).items()
         if isinstance(entries, dict)
     }
     return {"<fields>": fields, "<decorators>": decorators, "<config>": dict(kind.model_config)}
+
+
+def _slots_of(value: Any) -> dict[str, Any]:
+    return {name: getattr(value, name, None) for name in getattr(type(value), "__dataclass_fields__", ())}

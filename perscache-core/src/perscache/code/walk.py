@@ -11,6 +11,7 @@ import sys
 import types
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, MutableMapping, MutableSequence, MutableSet
+from dataclasses import dataclass, field
 from marshal import dumps
 from operator import attrgetter, is_, itemgetter
 from pathlib import PurePath
@@ -65,15 +66,14 @@ def walk(
     ``track`` is "deps", "source" (own code and closure only) or "none" (closure only); ``extras`` are named values that
     belong to it, ``defaults`` whether those of its parameters do.
     """
-    changed: set[tuple[int, str]] = set()
-    texts = False
+    known = _Known()
     while True:
-        step = _Walk(track, changed, texts=texts, handler_for=handler_for)
+        step = _Walk(track, known, handler_for=handler_for)
         found = step.run(target, tuple(extras), defaults=defaults)
-        if step.changed <= changed and step.texts <= texts:
+        if step.learned.within(known):
             step.warn()
             return found
-        changed, texts = step.changed | changed, step.texts or texts
+        known = known.joined(step.learned)
 
 
 _known: OrderedDict[int, tuple[Any, Code]] = OrderedDict()
@@ -182,15 +182,34 @@ def _library_name(module: str | None, name: str) -> bytes:
     return dumps((origin.public(module or ""), name), 2)
 
 
+@dataclass(slots=True)
+class _Known:
+    """What one walk finds late that it needed early: the next one starts with it."""
+
+    changed: set[tuple[int, str]] = field(default_factory=set)
+    """Namespaces or objects, by address, and the names in them that the code itself assigns or fills."""
+    words: set[str] = field(default_factory=set)
+    """What code reads from modules that are passed around."""
+    texts: bool = False
+    """Whether code reads docstrings and annotations."""
+
+    def within(self, other: _Known) -> bool:
+        return self.changed <= other.changed and self.words <= other.words and self.texts <= other.texts
+
+    def joined(self, other: _Known) -> _Known:
+        return _Known(self.changed | other.changed, self.words | other.words, self.texts or other.texts)
+
+
 class _Walk:
     """One walk, breadth first. Functions and classes are numbered as they are found, which ends recursion."""
 
-    def __init__(self, track: str, changed: set[tuple[int, str]], *, texts: bool, handler_for: Any) -> None:
+    def __init__(self, track: str, known: _Known, *, handler_for: Any) -> None:
         self.track = track
-        self.known_changed = changed
-        self.changed: set[tuple[int, str]] = set()
-        self.read_texts = texts
-        self.texts = False
+        self.known = known
+        self.learned = _Known()
+        self.words: set[str] = set()
+        self.open: set[int] = set()
+        self.within: set[int] = set()
         self.numbers: dict[int, int] = {}
         self.queue: list[Any] = []
         self.annotated: set[int] = set()
@@ -200,12 +219,13 @@ class _Walk:
         self.place = ""
         self.quiet = False
         self.extras: dict[int, tuple[tuple[str, Any], ...]] = {}
-        special = functools.partial(_special_handler, handler_for)
+        special = functools.partial(_special_handler, handler_for, self._passed_module)
+        by_name = functools.partial(_special_handler, handler_for, _name_of_module)
         kind: Callable[[type], bytes] = self.edge if track == "deps" else name_of_kind
         self.encoder = Encoder(self.edge, kind=kind, label=self._label, refuse=self._refuse, handler_for=special)
         self.strict = Encoder(self.edge, kind=kind, label=self._label, handler_for=handler_for)
-        self.labels = Encoder(_label, kind=name_of_kind, refuse=_refuse_by_type, handler_for=special)
-        self.watch = Encoder(_address, kind=_address, refuse=_refuse_by_address, handler_for=special)
+        self.labels = Encoder(_label, kind=name_of_kind, refuse=_refuse_by_type, handler_for=by_name)
+        self.watch = Encoder(_address, kind=_address, refuse=_refuse_by_address, handler_for=by_name)
 
     def run(self, target: Any, extras: tuple[tuple[str, Any], ...], *, defaults: bool) -> Code:
         self.numbers[id(target)] = 0
@@ -219,6 +239,8 @@ class _Walk:
                 nodes.append(self._function(found, defaults=defaults or position > 0))
             else:
                 nodes.append(self._value("callable", found) + self._extras(found))
+        if self.open:  # a module was passed around: any code that was walked may read it
+            self.learned.words = self.words
         self.guards.close()
         return Code(blake3(dumps(tuple(nodes), 2)).digest(), tuple(self.parts), self.guards)
 
@@ -248,7 +270,7 @@ class _Walk:
     def _refuse(self, value: Any, why: str) -> bytes:
         if not self.quiet:
             self.refused.append((self.place, value))
-        return b"X" + name_of_kind(type(value))
+        return _typed(value)
 
     # --- Nodes.
 
@@ -263,8 +285,9 @@ class _Walk:
         if not users:
             items.append(_library_name(namespace.get("__name__"), code.co_qualname))
         elif self.track != "none":
-            self.texts = self.texts or (found.texts and self.track == "deps")
-            own = identity(code, namespace, texts=self.read_texts or id(function) in self.annotated)
+            self.words |= found.words
+            self.learned.texts = self.learned.texts or (found.texts and self.track == "deps")
+            own = identity(code, namespace, texts=self.known.texts or id(function) in self.annotated)
             items.append(own)
             self.parts.append(Part(f"function {title}", blake3(own).digest()))
         if registry := _dispatch_registry(function):
@@ -326,7 +349,7 @@ class _Walk:
         own: list[Any] = []
         if self.track != "none":
             for name, value in class_items(kind):
-                if (id(kind), name) not in self.known_changed:
+                if (id(kind), name) not in self.known.changed:
                     own.append((name, self._value(f"class {title}.{name}", value, part=False)))
         items.append(tuple(own))
         node = dumps(tuple(items), 2)
@@ -357,19 +380,27 @@ class _Walk:
                 return None if hasattr(builtins, name) else "absent"
         else:
             value = namespace[name]
-            if (id(namespace), name) in self.known_changed:
+            if (id(namespace), name) in self.known.changed:
                 return "changed"
             self.guards.name(namespace, name, value)
         if isinstance(value, types.ModuleType):
             return self._module(value, chain[1:], found, seen)
-        item: Any = self._value(f"global {module}.{name}", _relative(value, namespace))
+        item: Any = self._value(f"global {module}.{name}", self._kept(_relative(value, namespace)))
         if isinstance(value, types.FunctionType) and len(chain) > 1 and chain[1] in value.__dict__:
             item = (item, self._attribute(value, chain[1], f"global {module}.{name}.{chain[1]}"))
         return item
 
+    def _kept(self, value: Any) -> Any:
+        """An object without the fields that methods called on it set."""
+        fields = getattr(value, "__dict__", None)
+        if not isinstance(fields, dict) or isinstance(value, type | types.FunctionType):
+            return value
+        changed = frozenset(name for name in fields if (id(value), name) in self.known.changed)
+        return _Without(value, changed) if changed else value
+
     def _attribute(self, function: types.FunctionType, name: str, title: str) -> Any:
         value = function.__dict__[name]
-        if name in {"cache", "__wrapped__"} or (id(function), name) in self.known_changed or callable(value):
+        if name in {"cache", "__wrapped__"} or (id(function), name) in self.known.changed or callable(value):
             return "changed"
         self.guards.name(function.__dict__, name, value)
         return self._value(title, value)
@@ -396,12 +427,23 @@ class _Walk:
             return self._chain(attributes, namespace, found, module.__name__, seen)
         if id(module) in seen:
             return None
+        self.open.add(id(module))
         items: list[Any] = []
-        for word in sorted(found.words & namespace.keys()):
+        for word in sorted((found.words | self.known.words) & namespace.keys()):
             item = self._chain((word,), namespace, found, module.__name__, seen | {id(module)})
             if item is not None:
                 items.append((word, item))
         return tuple(items)
+
+    def _passed_module(self, module: types.ModuleType) -> Any:
+        """A module that is a value among others. One that is met inside of itself is known by its name."""
+        if id(module) in self.within:
+            return module.__name__
+        self.within.add(id(module))
+        try:
+            return self._module(module, (), Uses(), frozenset())
+        finally:
+            self.within.discard(id(module))
 
     def _import(self, name: str, level: int, wanted: Chain, namespace: dict[str, Any], found: Uses) -> Any:
         """An import inside code.
@@ -446,6 +488,28 @@ class _Walk:
             self._note(chain, namespace, called=False)
         for chain in found.called:
             self._note(chain, namespace, called=True)
+        for chain in found.chains:
+            self._note_method(chain, namespace)
+
+    def _note_method(self, chain: Chain, namespace: dict[str, Any]) -> None:
+        """Fields that a method sets which is called on a global."""
+        name, *rest = chain
+        value = namespace.get(name)
+        while len(rest) > 1 and isinstance(value, types.ModuleType):
+            value, rest = vars(value).get(rest[0]), rest[1:]
+        if (
+            len(rest) != 1
+            or isinstance(value, type | types.FunctionType | types.ModuleType)
+            or not is_users(type(value))
+        ):
+            return
+        method = getattr(type(value), rest[0], None)
+        if isinstance(method, types.FunctionType) and method.__code__.co_argcount:
+            first = method.__code__.co_varnames[0]
+            set_there = uses(method.__code__)
+            for found in set_there.assigned_local | set_there.filled_local:
+                if found[0] == first and len(found) > 1:
+                    self.learned.changed.add((id(value), found[1]))
 
     def _note(self, chain: Chain, namespace: dict[str, Any], *, called: bool) -> None:
         name, *rest = chain
@@ -456,9 +520,9 @@ class _Walk:
         if called and not _is_container(_follow(value, rest)):
             return
         if rest and isinstance(value, type | types.FunctionType):
-            self.changed.add((id(value), rest[0]))
+            self.learned.changed.add((id(value), rest[0]))
         elif not isinstance(value, type | types.FunctionType | types.ModuleType) or not rest:
-            self.changed.add((id(namespace), name))
+            self.learned.changed.add((id(namespace), name))
 
     # --- Values.
 
@@ -537,15 +601,31 @@ def _is_library(top: str) -> bool:
     return spec is not None and spec.origin is not None and origin.of_file(spec.origin) == origin.LIBRARY
 
 
-def _special_handler(handler_for: Any, kind: type) -> Handler | None:
+def _special_handler(handler_for: Any, of_module: Handler, kind: type) -> Handler | None:
     """How globals are seen: loggers and modules by name, the rest as plugins say."""
     if issubclass(kind, types.ModuleType):
-        return _name_of_module
+        return of_module
+    if (
+        kind.__name__ == "ValidateCallWrapper"
+    ):  # pydantic's validators are made of the function, which __wrapped__ gives
+        return lambda value: (getattr(value, "validate_return", None), getattr(value, "_validate_return", None))
     logging = sys.modules.get("logging")
     if logging is not None and issubclass(kind, logging.Logger):
         return attrgetter("name")
     found: Handler | None = handler_for(kind) if handler_for else None
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Without:
+    """An object, seen without some of its fields."""
+
+    value: Any
+    left_out: frozenset[str]
+
+    def __cache_key__(self) -> Any:
+        fields = {name: value for name, value in vars(self.value).items() if name not in self.left_out}
+        return (type(self.value), fields)
 
 
 def _name_of_module(module: types.ModuleType) -> str:
@@ -559,8 +639,13 @@ def _label(value: Any) -> bytes:
     return dumps(f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', '')}", 2)
 
 
+def _typed(value: Any) -> bytes:
+    kind: type = type(value)
+    return b"X" + name_of_kind(kind)
+
+
 def _refuse_by_type(value: Any, why: str) -> bytes:  # noqa: ARG001
-    return b"X" + name_of_kind(type(value))
+    return _typed(value)
 
 
 def _address(value: Any) -> bytes:

@@ -49,7 +49,8 @@ def build_for_family(kind: type) -> Build:
     if issubclass(kind, enum.Enum):
         return _enum_member
     if issubclass(kind, tuple) and hasattr(kind, "_fields") and kind.__dictoffset__ == 0:
-        return by_parts(lambda value: tuple(tuple.__iter__(value)), *(f".{name}" for name in kind._fields))
+        names = [f".{name}" for name in getattr(kind, "_fields", ())]
+        return by_parts(lambda value: tuple(tuple.__iter__(value)), *names)
     for base in kind.__mro__:
         if base.__qualname__ == "ZoneInfo" and base.__module__.startswith("zoneinfo"):
             return by_parts(lambda value: (_zone(value),))
@@ -306,12 +307,13 @@ def _state(value: Any) -> tuple[Any, ...]:
     if kind is object:
         raise UnkeyableError("is a bare object: nothing but its address tells it from another")
     try:
-        reduced = value.__reduce_ex__(4)
+        reduced: Any = value.__reduce_ex__(4)
     except Exception as error:
         raise UnkeyableError(NO_VALUE) from error
     if isinstance(reduced, str):
         return (reduced,)
-    function, arguments, state, items, pairs = (*reduced, None, None, None)[:5]
+    parts: tuple[Any, ...] = (*reduced, None, None, None)
+    function, arguments, state, items, pairs = parts[:5]
     if function is _NEW_OBJECT and arguments[0] is kind:
         arguments = arguments[1:]
     if isinstance(state, tuple) and len(state) == 2 and isinstance(state[1], dict):
