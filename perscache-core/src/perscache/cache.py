@@ -8,24 +8,25 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, 
 from contextlib import AbstractContextManager
 from datetime import datetime
 from math import inf
-from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, Final, Literal, ParamSpec, TypeAlias, TypeVar, overload
 
 from . import config, modes
 from .acceptance import Acceptance
 from .cached import cached, require_function
+from .counts import Counts
 from .entry import Entry
 from .errors import ConfigurationError
 from .events import Observers
 from .key import KeyBuilder
 from .modes import Mode, ModeName, ModeSwitch
-from .plan import Plan, Statistics
+from .plan import Plan
 from .plugins import registry
 from .serializers.base import Serializer
+from .statistics import Statistics, totals
 from .storage.base import Storage
+from .storage.opening import DEFAULT, StorageLike, open_storage
 from .trouble import OnError
-from .units import Duration, Size, seconds, size_in_bytes
+from .units import Duration, Size, seconds
 
 if TYPE_CHECKING:
     from .signature import Signer
@@ -37,13 +38,12 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 SerializerLike: TypeAlias = "str | Serializer | type[Serializer]"
-StorageLike: TypeAlias = "str | PathLike[str] | Storage | type[Storage]"
 Track: TypeAlias = Literal["deps", "source", "none"]
 Reaction: TypeAlias = Literal["warn", "raise", "ignore"]
 
 _DEFAULTS: Final[Mapping[str, Any]] = {
     "serializer": "cloudpickle",
-    "storage": ".cache",
+    "storage": DEFAULT,
     "ttl": None,
     "track": "deps",
     "version": None,
@@ -212,6 +212,15 @@ class Cache:
         """Run a block with this cache in the mode ``name``: ``with cache.mode("refresh"): …``."""
         return modes.switched(Mode.named(name), self._modes.scope)
 
+    def statistics(self) -> dict[str, Counts]:
+        """How calls went, by function, as far as `storage` was used for them: in this process and in those before.
+
+        Local files keep such counts; a process adds its own when it ends, unless its mode writes nothing or it is
+        killed. Empty for other storages.
+        """
+        ledger = self.storage.ledger()
+        return {} if ledger is None else totals(ledger)
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}(serializer={self.serializer.identity!r}, storage={self.storage.identity!r})"
 
@@ -252,7 +261,7 @@ class Cache:
             signer=self._signer,
             format=serializer.name or type(serializer).__name__,
             suffix="." + _extension(serializer),
-            statistics=Statistics(),
+            statistics=self._statistics(builder, storage),
             acceptance=Acceptance(builder, storage),
         )
         in_force = {
@@ -267,11 +276,15 @@ class Cache:
         }
         return function, plan, in_force
 
+    def _statistics(self, builder: KeyBuilder, storage: Storage) -> Statistics:
+        ledger = storage.ledger() if self._modes.default.writes else None
+        return Statistics(None if ledger is None else (ledger, builder.function_name))
+
     def _make_serializer(self, serializer: SerializerLike) -> Serializer:
         return _serializer(serializer)
 
     def _make_storage(self, storage: StorageLike) -> Storage:
-        made = _storage(storage, self._settings["max_size"])
+        made = open_storage(storage, self._settings["max_size"])
         made.listeners += tuple(listener for listener in self._observers.of_evictions if listener not in made.listeners)
         return made
 
@@ -401,22 +414,3 @@ def _extension(serializer: Serializer) -> str:
             f"{kind}.extension is {extension!r}: set it to the ending of the files, such as 'json'"
         )
     return extension
-
-
-def _storage(storage: StorageLike, max_size: Size | None) -> Storage:
-    if isinstance(storage, type) and issubclass(storage, Storage):
-        storage = storage()
-    if isinstance(storage, Storage):
-        return storage
-    options: dict[str, Any] = {} if max_size is None else {"max_size": size_in_bytes(max_size)}
-    if isinstance(storage, str) and (url := re.match(r"([A-Za-z][A-Za-z0-9+.-]+)://", storage)):
-        return registry.storage_class(url[1].lower()).from_url(storage, **options)
-    if isinstance(storage, str | PathLike):
-        from .storage.local import LocalFileStorage
-
-        if os.fspath(storage):
-            return LocalFileStorage(Path(storage).expanduser(), **options)
-    raise ConfigurationError(
-        f"storage={storage!r}: it takes a path, a URL such as 'gs://bucket/folder', or an instance of a class derived "
-        "from perscache.storage.Storage"
-    )

@@ -9,8 +9,9 @@ from typing import Any, Final, TypeVar
 from . import single_flight
 from .errors import PluginError
 from .modes import Mode
-from .plan import Plan, Reason
+from .plan import Plan
 from .protocol import Missed, Question, Result, answer, missed_by, undecodable
+from .statistics import Reason
 from .steps import Raised, arun, run
 from .trouble import logger
 

@@ -14,8 +14,9 @@ from typing import Any, Final
 from .calls import bypassed, unkeyed
 from .errors import PluginError, SerializationError
 from .modes import Mode
-from .plan import Plan, Reason
+from .plan import Plan
 from .protocol import Missed, Notes, Question, Result, absent, describe, keep, look_up, tell_miss
+from .statistics import Reason
 from .steps import Step, arun, run
 
 _IMMUTABLE: Final = frozenset({int, float, complex, bool, str, bytes, type(None)})

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from . import trouble
@@ -20,6 +17,7 @@ if TYPE_CHECKING:
     from .modes import ModeSwitch
     from .serializers.base import Serializer
     from .signature import Signer
+    from .statistics import Statistics
     from .storage.base import Storage
 
 
@@ -87,56 +85,3 @@ class Plan:
     def expires(self, created: float) -> float | None:
         """When an entry of that time stops being fresh, in seconds since the epoch."""
         return None if self.max_age is None else created + self.max_age
-
-
-class Reason(Enum):
-    """Why a call was no hit."""
-
-    ABSENT = "absent"
-    EXPIRED = "expired"
-    UNREADABLE = "unreadable"
-    FORCED = "forced"
-
-
-class Statistics:
-    """Counts of one function's calls in this process, safe in threads."""
-
-    __slots__ = ("bytes", "errors", "hits", "misses", "saved", "stale")
-
-    def __init__(self) -> None:
-        self.hits = self.misses = self.stale = self.errors = self.bytes = 0
-        self.saved = 0.0
-
-    def hit(self, size: int, saved: float | None) -> None:
-        """Count a hit that read ``size`` bytes and saved that many seconds."""
-        with _counting:
-            self.hits += 1
-            self.bytes += size
-            if saved is not None:
-                self.saved += saved
-
-    def miss(self, reason: Reason) -> None:
-        """Count a run of the function."""
-        with _counting:
-            self.misses += 1
-            self.stale += reason is Reason.EXPIRED
-
-    def error(self) -> None:
-        """Count trouble that was survived."""
-        with _counting:
-            self.errors += 1
-
-    def __reduce__(self) -> tuple[type[Statistics], tuple[()]]:
-        return Statistics, ()  # Another process counts for itself.
-
-
-_counting = threading.Lock()
-
-
-def _forget_parents() -> None:
-    global _counting
-    _counting = threading.Lock()  # A thread of the parent may have held it.
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_parents)

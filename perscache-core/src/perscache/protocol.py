@@ -18,8 +18,9 @@ from .errors import CacheExpired, CacheMiss, DamagedEntry, Unsupported
 from .events import Call
 from .explanation import nearest
 from .modes import Mode
-from .plan import Plan, Reason
+from .plan import Plan
 from .single_flight import Flight, Seat
+from .statistics import Reason
 from .steps import Acquire, Compute, Decode, Encode, Raised, Read, Recall, Step, Wait, Write
 from .storage.base import Lock
 from .trouble import OnError, logger

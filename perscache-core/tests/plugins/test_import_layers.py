@@ -12,16 +12,16 @@ ROOT = Path(perscache.__file__).parent
 
 # From the ground up; a module imports from its own row and those before it. "fingerprint.*" is all within.
 ROWS = [
-    "errors units entry annotations _metadata",
+    "errors units counts entry annotations _metadata",
     "trouble modes signature config",
     "serializers.base storage.base",
     "plugins.specs plugins.known plugins.discovery plugins.contract plugins.registry events plugins",
     "serializers.* storage.*",
     "fingerprint fingerprint.* code code.* binding summary key",
     "single_flight",
-    "acceptance explanation plan steps protocol calls iterations handle cached typing cache",
+    "acceptance explanation statistics plan steps protocol calls iterations handle cached typing cache",
     # The faces, which the core itself does not use.
-    "perscache serializers storage cli report pytest_plugin testing testing.*",
+    "perscache serializers storage cli __main__ report pytest_plugin testing testing.*",
 ]
 
 

@@ -14,10 +14,16 @@ if TYPE_CHECKING:
     from .file import FileStorage
     from .local import LocalFileStorage
     from .memory import MemoryStorage
+    from .opening import configured_storage
 
-__all__ = ["CacheExpired", "FileStorage", "LocalFileStorage", "MemoryStorage", "Storage"]
+__all__ = ["CacheExpired", "FileStorage", "LocalFileStorage", "MemoryStorage", "Storage", "configured_storage"]
 
-_BUILT_IN: Final = {"FileStorage": "file", "LocalFileStorage": "local", "MemoryStorage": "memory"}
+_BUILT_IN: Final = {
+    "FileStorage": "file",
+    "LocalFileStorage": "local",
+    "MemoryStorage": "memory",
+    "configured_storage": "opening",
+}
 _PLUGINS: Final = {"GoogleCloudStorage": "gs"}
 
 

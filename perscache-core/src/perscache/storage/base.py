@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, ClassVar, Self
 
+from ..counts import Counts
 from ..entry import Entry, Stored, moment
 from ..errors import ConfigurationError, Unsupported
 
@@ -32,6 +33,20 @@ class Lock(ABC):
     @abstractmethod
     def release(self) -> None:
         """Let the next one in. It never raises and never waits: what takes time goes on by itself."""
+
+
+class Ledger(ABC):
+    """How calls went, by function, beyond the process. Hashable, and equal where it is the same; it pickles."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def add(self, counts: Mapping[str, Counts]) -> None:
+        """Add ``counts`` to what is known of each function. It may raise any OSError; nobody waits for it."""
+
+    @abstractmethod
+    def read(self) -> dict[str, Counts]:
+        """What is known by function; nothing where there is trouble."""
 
 
 class Storage(ABC):
@@ -98,7 +113,18 @@ class Storage(ABC):
         """Whether there may be anything under ``path``, as far as is known without asking for it."""
         return True
 
+    def ledger(self) -> Ledger | None:
+        """Where counts of calls outlive the process; None where they do not."""
+        return None
+
     # --- Looking and removing. Optional.
+
+    def inspect(self, path: str) -> tuple[bytes | memoryview, bool]:
+        """The bytes under ``path``, and whether all of them are proven to be what was written. Changes nothing.
+
+        Raises what `load` raises.
+        """
+        return self.load(path).data, False
 
     def peek(self, path: str) -> Entry | None:
         """What is known of the entry under ``path``, without reading its value; None where there is none."""

@@ -38,15 +38,20 @@ def append(folder: str, name: str, entry: Entry, mode: int) -> bool:
             known[key] = value
     if entry.parts:
         known["parts"] = dict(entry.parts)
-    body = json.dumps(known, separators=(",", ":")).encode()[1:]
-    line = b'{"sum":"%b",%b\n' % (xxh3_64_hexdigest(body).encode(), body)
+    added = line(known)
     fd = os.open(folder + os.sep + JOURNAL, os.O_WRONLY | os.O_APPEND | os.O_CREAT | SAFE, mode)
     try:
-        os.write(fd, line)
+        os.write(fd, added)
         size = os.lseek(fd, 0, os.SEEK_CUR)
-        return size > COMPACT_FROM and size.bit_length() != (size - len(line)).bit_length()
+        return size > COMPACT_FROM and size.bit_length() != (size - len(added)).bit_length()
     finally:
         os.close(fd)
+
+
+def line(known: dict[str, Any]) -> bytes:
+    """A line that says ``known``, its checksum in front and a line feed behind."""
+    body = json.dumps(known, separators=(",", ":")).encode()[1:]
+    return b'{"sum":"%b",%b\n' % (xxh3_64_hexdigest(body).encode(), body)
 
 
 def lookup(folder: str, name: str) -> dict[str, Any]:

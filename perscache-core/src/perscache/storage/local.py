@@ -20,6 +20,7 @@ from . import journal
 from .base import Storage
 from .eviction import Eviction, Victim
 from .layout import NONBLOCK, SAFE, STATE, Layout, Place
+from .ledger import LocalLedger
 from .locks import EntryLock, Locks
 from .options import check, split_url, truth, whole
 from .seal import BrokenSeal, Buffer, seal_of
@@ -178,17 +179,12 @@ class LocalFileStorage(Storage):
 
     def _unseal(self, place: Place, status: os.stat_result, broken: BrokenSeal) -> Buffer:
         """The value of a file without a matching seal, if such are trusted; else DamagedEntry, and the file aside."""
-        if self.trust_unsealed and (place.seal.text or not broken.sealed):
+        if self._trusts(place, broken):
             return broken.value
-        what = "is not what was written: damaged" + (", or edited by hand" if place.seal.text else "")
-        if not broken.sealed:
-            what = "has no seal: damaged, edited by hand, or written by something else"
-        aside = self._set_aside(place.file, place.path, status)
-        where = f" It is now {aside}." if aside else ""
-        raise DamagedEntry(
-            f"{place.file} {what}.{where} "
-            f"To use an edit, run `perscache seal {aside or place.file}`, or set trust_unsealed=True for all of them."
-        ) from broken
+        raise _damaged(place, broken, self._set_aside(place.file, place.path, status)) from broken
+
+    def _trusts(self, place: Place, broken: BrokenSeal) -> bool:
+        return self.trust_unsealed and (place.seal.text or not broken.sealed)
 
     def _set_aside(self, file: str, path: str, status: os.stat_result) -> str | None:
         """Move ``file`` under ``.state/aside``, unless it was replaced since ``status``; where to, None if nowhere."""
@@ -329,6 +325,29 @@ class LocalFileStorage(Storage):
             journal.compact(folder, live, layout.temporary(folder), layout.file_mode)
 
     # --- Looking.
+
+    def inspect(self, path: str) -> tuple[Buffer, bool]:
+        """Every byte read; what is damaged is not set aside, and no use is noted. See `Storage.inspect`."""
+        place = self._place(path)
+        try:
+            fd = os.open(place.file, self._flags)
+        except OSError as error:
+            fd = self._open_elsewhere(place, error)
+        try:
+            status = os.fstat(fd)
+            if status.st_mode & _REGULAR != _PLAIN or status.st_uid != self._owner:
+                self._refuse(place, status)
+            return place.seal.read(fd, status.st_size, place.seed, place.file)[0], True
+        except BrokenSeal as broken:
+            if self._trusts(place, broken):
+                return broken.value, False
+            raise _damaged(place, broken) from broken
+        finally:
+            os.close(fd)
+
+    def ledger(self) -> LocalLedger:
+        """In ``.state``, for all processes that use the folder."""
+        return LocalLedger(self.location, self.shared)
 
     def peek(self, path: str) -> Entry | None:
         """What the file's status and the journal say; None where there is no entry."""
@@ -523,6 +542,18 @@ class LocalFileStorage(Storage):
         """As it would be written."""
         limit = "" if self.max_size is None else f", max_size={self.max_size}"
         return f"{type(self).__name__}({self.location!r}{limit})"
+
+
+def _damaged(place: Place, broken: BrokenSeal, aside: str | None = None) -> DamagedEntry:
+    """The error that says what is wrong with a file, where it is now, and how to use it nevertheless."""
+    what = "is not what was written: damaged" + (", or edited by hand" if place.seal.text else "")
+    if not broken.sealed:
+        what = "has no seal: damaged, edited by hand, or written by something else"
+    where = f" It is now {aside}." if aside else ""
+    return DamagedEntry(
+        f"{place.file} {what}.{where} "
+        f"To use an edit, run `perscache seal {aside or place.file}`, or set trust_unsealed=True for all of them."
+    )
 
 
 def _entry(path: str, status: os.stat_result, known: dict[str, Any]) -> Entry:

@@ -81,7 +81,7 @@ class Usage:
     def begin(self) -> None:
         """Before the first store: what is not there yet can be counted from nothing."""
         if not os.path.exists(self._file) and next(self._layout.functions(), None) is None:
-            with self._locked() as fd:
+            with self.locked() as fd:
                 if fd is not None and not os.fstat(fd).st_size:
                     _clear(fd)
 
@@ -113,7 +113,7 @@ class Usage:
 
     def add(self, changes: Iterable[Change], oldest: int = 0) -> Count | None:
         """Count ``changes``; the total after, None where a count is missing. Nothing is older than ``oldest``."""
-        with self._locked() as fd:
+        with self.locked() as fd:
             if fd is None:
                 if len(self._unsaid) < _MOST_UNSAID:
                     self._unsaid.extend(changes)
@@ -135,7 +135,7 @@ class Usage:
 
     def recount(self, counted: dict[int, Count], before: list[Count | None]) -> Count | None:
         """Replace shards by what was counted; ``before`` is what `shards` said when the counting began."""
-        with self._locked() as fd:
+        with self.locked() as fd:
             if fd is None:
                 return None
             self._unsaid[:] = [change for change in self._unsaid if change[0] not in counted]
@@ -161,18 +161,18 @@ class Usage:
 
     def forget(self) -> None:
         """Begin anew: nothing is stored."""
-        with self._locked() as fd:
+        with self.locked() as fd:
             if fd is not None:
                 _clear(fd)
 
     def lose(self) -> None:
         """Nobody knows what is stored: count anew when it matters."""
-        with self._locked() as fd:
+        with self.locked() as fd:
             if fd is not None:
                 os.ftruncate(fd, 0)
 
     @contextmanager
-    def _locked(self) -> Iterator[int | None]:
+    def locked(self) -> Iterator[int | None]:
         """The counters, locked; None where the disk refuses or somebody stands still while holding the lock."""
         try:
             fd = self._open()

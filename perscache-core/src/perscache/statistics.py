@@ -1,0 +1,179 @@
+"""Statistics: counts of one function's calls in this process, added to the storage's ledger when it ends.
+
+Calls only count. What they came to is written at interpreter exit, a line for each function that was called: a process
+that is killed loses its counts. A function may be collected before; its last counts are kept until then.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import threading
+from collections import deque
+from contextlib import suppress
+from enum import Enum
+from typing import TYPE_CHECKING, Final, TypeAlias
+from weakref import ref
+
+from .counts import Counts
+
+if TYPE_CHECKING:
+    from .storage.base import Ledger
+
+
+Place: TypeAlias = "tuple[Ledger, str]"
+"""Where counts go: a storage's ledger, under the name of the function."""
+
+
+class Reason(Enum):
+    """Why a call was no hit."""
+
+    ABSENT = "absent"
+    EXPIRED = "expired"
+    UNREADABLE = "unreadable"
+    FORCED = "forced"
+
+
+class Statistics:
+    """Counts of one function's calls in this process, safe in threads."""
+
+    __slots__ = ("__weakref__", "_written", "bytes", "errors", "hits", "misses", "place", "saved", "stale")
+
+    def __init__(self, place: Place | None = None) -> None:
+        """To be added to the ledger of ``place`` if there is one."""
+        self.hits = self.misses = self.stale = self.errors = self.bytes = 0
+        self.saved = 0.0
+        self.place: Final = place
+        self._written = Counts()
+        if place is not None:
+            _live[id(self)] = ref(self)
+            if _gone:
+                _settle()
+
+    def hit(self, size: int, saved: float | None) -> None:
+        """Count a hit that read ``size`` bytes and saved that many seconds."""
+        with _counting:
+            self.hits += 1
+            self.bytes += size
+            if saved is not None:
+                self.saved += saved
+
+    def miss(self, reason: Reason) -> None:
+        """Count a run of the function."""
+        with _counting:
+            self.misses += 1
+            self.stale += reason is Reason.EXPIRED
+
+    def error(self) -> None:
+        """Count trouble that was survived."""
+        with _counting:
+            self.errors += 1
+
+    def unwritten(self) -> Counts:
+        """What is not in the ledger yet."""
+        return self._now().minus(self._written)
+
+    def written(self) -> None:
+        """What was counted until now is in the ledger, or is another process's to write."""
+        self._written = self._now()
+
+    def _now(self) -> Counts:
+        return Counts(self.hits, self.misses, self.stale, self.errors, self.bytes, self.saved)
+
+    def __reduce__(self) -> tuple[type[Statistics], tuple[Place | None]]:
+        return Statistics, (self.place,)  # Another process counts for itself.
+
+    def __del__(self) -> None:
+        # The collector may come in the midst of anything: no lock is taken here.
+        if self.place is not None and _live.pop(id(self), None) is not None and any(counts := self.unwritten()):
+            _gone.append((self.place, counts))
+
+
+def totals(ledger: Ledger) -> dict[str, Counts]:
+    """By function, what the ledger says and what this process is going to add."""
+    counts = ledger.read()
+    for name, more in _unwritten().get(ledger, {}).items():
+        counts[name] = counts.get(name, Counts()).plus(more)
+    return counts
+
+
+def write_down() -> None:
+    """Add to every ledger what was counted since the last time. What cannot be written is lost in silence."""
+    for ledger, counts in _unwritten(take=True).items():
+        with suppress(Exception):
+            ledger.add(counts)
+
+
+# --- What there is to write: of functions that live, of those that were collected, and their sum by name.
+
+_counting = threading.Lock()
+_live: dict[int, ref[Statistics]] = {}
+_gone: deque[tuple[Place, Counts]] = deque()
+_past: dict[Place, Counts] = {}
+
+
+def _living() -> list[Statistics]:
+    return [statistics for reference in list(_live.values()) if (statistics := reference()) is not None]
+
+
+def _settle() -> None:
+    """Sum up the functions that were collected: a program may define the same one a million times."""
+    with _counting:
+        _sum_up()
+
+
+def _sum_up() -> None:
+    with suppress(IndexError):
+        while True:
+            place, counts = _gone.popleft()
+            _past[place] = _past.get(place, Counts()).plus(counts)
+
+
+def _unwritten(*, take: bool = False) -> dict[Ledger, dict[str, Counts]]:
+    """What is not in the ledgers yet, by ledger and function; ``take`` it, and it counts as written."""
+    with _counting:
+        living = _living()
+        _sum_up()
+        found = dict(_past)
+        for statistics in living:
+            if statistics.place is not None and any(counts := statistics.unwritten()):
+                found[statistics.place] = found.get(statistics.place, Counts()).plus(counts)
+        if take:
+            _past.clear()
+            for statistics in living:
+                statistics.written()
+    by_ledger: dict[Ledger, dict[str, Counts]] = {}
+    for (ledger, name), counts in found.items():
+        by_ledger.setdefault(ledger, {})[name] = counts
+    return by_ledger
+
+
+# --- The end of a process.
+
+atexit.register(write_down)
+
+
+def _begin_anew() -> None:
+    """In a child that was forked: what was counted before is the parent's to write, whose threads held the lock."""
+    global _counting
+    _counting = threading.Lock()
+    _gone.clear()
+    _past.clear()
+    for statistics in _living():
+        statistics.written()
+    if "multiprocessing.util" in sys.modules:
+        # Its workers leave without atexit, and forget at their start what was to be done at the parent's end.
+        from multiprocessing import util
+
+        util.register_after_fork(_begin_anew, _write_down_with_worker)
+
+
+def _write_down_with_worker(_: object) -> None:
+    from multiprocessing import util
+
+    util.Finalize(None, write_down, exitpriority=-100)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)
