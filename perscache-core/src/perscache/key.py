@@ -16,8 +16,8 @@ from blake3 import blake3
 from .annotations import HashBy, Ignore, marks
 from .binding import Binder, Parameters
 from .code import Code, identify, kind_of, walk
+from .code.naming import name_of_kind
 from .code.origin import distribution_version, module_name
-from .code.walk import name_of_kind
 from .errors import ConfigurationError, UnkeyableError
 from .fingerprint import SCHEMA, Encoder, Handler
 from .summary import summary

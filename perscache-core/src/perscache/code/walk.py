@@ -6,27 +6,37 @@ import builtins
 import functools
 import importlib
 import importlib.util
-import os
 import sys
 import types
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, MutableMapping, MutableSequence, MutableSet
 from dataclasses import dataclass, field
 from marshal import dumps
-from operator import attrgetter, is_, itemgetter
-from pathlib import PurePath
 from typing import Any, NamedTuple
 
 from blake3 import blake3
 
 from .. import trouble
-from ..fingerprint.encoder import SCALARS, Encoder, Handler, type_name
+from ..fingerprint.encoder import Encoder, Handler, type_name
 from . import origin
 from .classes import class_items
+from .guards import Guards
 from .names import Chain, Uses, uses
+from .naming import cached_function, file_of, is_users, leaf, library_name, name_of_kind
 from .source import identity
+from .views import (
+    Without,
+    address,
+    handler_of,
+    is_constant,
+    label_of,
+    name_of_module,
+    refuse_by_address,
+    refuse_by_type,
+    relative,
+    typed,
+)
 
-_GUARDED_SIZE = 4 << 20  # bytes of encoding: larger globals are watched by identity only
 _KEPT = 512
 
 
@@ -46,7 +56,7 @@ class Code:
 
     __slots__ = ("_guards", "digest", "parts")
 
-    def __init__(self, digest: bytes, parts: tuple[Part, ...], guards: _Guards) -> None:
+    def __init__(self, digest: bytes, parts: tuple[Part, ...], guards: Guards) -> None:
         self.digest, self.parts, self._guards = digest, parts, guards
 
     def holds(self) -> bool:
@@ -98,9 +108,9 @@ def identify(value: Any) -> bytes:
         value = cached.function
     if isinstance(value, type):
         return kind_of(value)
-    leaf = _leaf(value)
-    if leaf is not None:
-        return leaf
+    known = leaf(value)
+    if known is not None:
+        return known
     name = value.__name__ if isinstance(value, types.FunctionType) else type_name(type(value))
     return dumps(name, 2) + code_of(value).digest
 
@@ -108,78 +118,6 @@ def identify(value: Any) -> bytes:
 def kind_of(kind: type) -> bytes:
     """The identity of a type: its name, and for a class of the user's all that it is made of."""
     return name_of_kind(kind) + code_of(kind).digest if is_users(kind) else name_of_kind(kind)
-
-
-@functools.lru_cache(maxsize=4096)
-def name_of_kind(kind: type) -> bytes:
-    """The identity of a type by its name only."""
-    return dumps((origin.public(origin.module_name(kind.__module__, _file_of(kind))), kind.__qualname__), 2)
-
-
-@functools.lru_cache(maxsize=1024)
-def _file_of(kind: type) -> str:
-    if kind.__module__ not in {"__main__", "__mp_main__"}:
-        return ""
-    for value in vars(kind).values():
-        code = getattr(getattr(value, "__func__", value), "__code__", None)
-        file = code.co_filename if isinstance(code, types.CodeType) else ""
-        if os.path.isfile(file) and origin.of_file(file) == origin.USER:  # noqa: PTH113
-            return file
-    return str(getattr(sys.modules.get(kind.__module__), "__file__", ""))
-
-
-@functools.lru_cache(maxsize=4096)
-def is_users(kind: type) -> bool:
-    """Whether a class is the user's own, or was made by the user's code with a library's help."""
-    heap_type = 1 << 9
-    if not kind.__flags__ & heap_type:
-        return False
-    if origin.of_module(kind.__module__) == origin.USER:
-        return True
-    found: Any = sys.modules.get(kind.__module__)
-    for name in kind.__qualname__.split("."):
-        found = getattr(found, name, None)
-    # Not found under its own name: made on the fly, unless it comes out of an extension.
-    return found is None and any(isinstance(value, types.FunctionType) for value in vars(kind).values())
-
-
-def cached_function(value: Any) -> Any:
-    """The key builder of a function that is itself cached, else None."""
-    if isinstance(value, types.FunctionType) and "cache" in value.__dict__:
-        return getattr(value.__dict__["cache"], "builder", None)
-    return None
-
-
-def _leaf(value: Any) -> bytes | None:
-    """What is known by name and release: builtins, and functions of libraries that lie where they say."""
-    if isinstance(value, types.FunctionType):
-        if origin.of_code(value.__code__, value.__globals__) == origin.USER or not _is_at_home(value):
-            return None
-        return _library_name(value.__module__, value.__qualname__)
-    if isinstance(value, type):
-        return None if is_users(value) else _library_name(value.__module__, value.__qualname__)
-    owner = getattr(value, "__objclass__", None)
-    module = getattr(owner, "__module__", None) or getattr(value, "__module__", None)
-    return _library_name(module, getattr(value, "__qualname__", None) or type_name(type(value)))
-
-
-def _is_at_home(function: types.FunctionType) -> bool:
-    """Whether a library's function is what its library offers, rather than made with it from the user's code."""
-    if function.__closure__ is None and "__wrapped__" not in function.__dict__:
-        return True
-    if origin.of_module(function.__module__) == origin.USER:
-        return False
-    found: Any = sys.modules.get(function.__module__)
-    for name in function.__qualname__.split("."):
-        found = getattr(found, name, None)
-    return found is function
-
-
-@functools.lru_cache(maxsize=4096)
-def _library_name(module: str | None, name: str) -> bytes:
-    if module and origin.of_module(module) == origin.LIBRARY:
-        return dumps((name, origin.release(module)), 2)
-    return dumps((origin.public(module or ""), name), 2)
 
 
 @dataclass(slots=True)
@@ -214,18 +152,18 @@ class _Walk:
         self.queue: list[Any] = []
         self.annotated: set[int] = set()
         self.parts: list[Part] = []
-        self.guards = _Guards()
+        self.guards = Guards()
         self.refused: list[tuple[str, Any]] = []
         self.place = ""
         self.quiet = False
         self.extras: dict[int, tuple[tuple[str, Any], ...]] = {}
-        special = functools.partial(_special_handler, handler_for, self._passed_module)
-        by_name = functools.partial(_special_handler, handler_for, _name_of_module)
+        special = functools.partial(handler_of, handler_for, self._passed_module)
+        by_name = functools.partial(handler_of, handler_for, name_of_module)
         kind: Callable[[type], bytes] = self.edge if track == "deps" else name_of_kind
         self.encoder = Encoder(self.edge, kind=kind, label=self._label, refuse=self._refuse, handler_for=special)
         self.strict = Encoder(self.edge, kind=kind, label=self._label, handler_for=handler_for)
-        self.labels = Encoder(_label, kind=name_of_kind, refuse=_refuse_by_type, handler_for=by_name)
-        self.watch = Encoder(_address, kind=_address, refuse=_refuse_by_address, handler_for=by_name)
+        self.labels = Encoder(label_of, kind=name_of_kind, refuse=refuse_by_type, handler_for=by_name)
+        self.watch = Encoder(address, kind=address, refuse=refuse_by_address, handler_for=by_name)
 
     def run(self, target: Any, extras: tuple[tuple[str, Any], ...], *, defaults: bool) -> Code:
         self.numbers[id(target)] = 0
@@ -257,9 +195,9 @@ class _Walk:
             value = builder.function
             self.extras.setdefault(id(value), builder.extras)
         if id(value) not in self.numbers:
-            leaf = _leaf(value)
-            if leaf is not None:
-                return b"L" + leaf
+            known = leaf(value)
+            if known is not None:
+                return b"L" + known
             self.numbers[id(value)] = len(self.queue)
             self.queue.append(value)
         return b"E%d;" % self.numbers[id(value)]
@@ -270,7 +208,7 @@ class _Walk:
     def _refuse(self, value: Any, why: str) -> bytes:
         if not self.quiet:
             self.refused.append((self.place, value))
-        return _typed(value)
+        return typed(value)
 
     # --- Nodes.
 
@@ -283,7 +221,7 @@ class _Walk:
         found = uses(code)
         items: list[Any] = []
         if not users:
-            items.append(_library_name(namespace.get("__name__"), code.co_qualname))
+            items.append(library_name(namespace.get("__name__"), code.co_qualname))
         elif self.track != "none":
             self.words |= found.words
             self.learned.texts = self.learned.texts or (found.texts and self.track == "deps")
@@ -315,7 +253,7 @@ class _Walk:
         for name, value in self.extras.get(id(function), ()):
             items.append((name, data := self.strict.encode(value)))
             self.parts.append(Part(name, blake3(data).digest()))
-            if not _is_constant(value):
+            if not is_constant(value):
                 self.guards.value(self.watch, value)
         return dumps(tuple(items), 2)
 
@@ -340,7 +278,7 @@ class _Walk:
 
     def _class(self, kind: type) -> bytes:
         users = origin.of_module(kind.__module__) == origin.USER
-        module = origin.module_name(kind.__module__, _file_of(kind))
+        module = origin.module_name(kind.__module__, file_of(kind))
         title = f"{module}.{kind.__qualname__}"
         self.guards.kind(kind)
         items: list[Any] = [kind.__name__ if users else (kind.__module__, kind.__qualname__)]
@@ -385,7 +323,7 @@ class _Walk:
             self.guards.name(namespace, name, value)
         if isinstance(value, types.ModuleType):
             return self._module(value, chain[1:], found, seen)
-        item: Any = self._value(f"global {module}.{name}", self._kept(_relative(value, namespace)))
+        item: Any = self._value(f"global {module}.{name}", self._kept(relative(value, namespace)))
         if isinstance(value, types.FunctionType) and len(chain) > 1 and chain[1] in value.__dict__:
             item = (item, self._attribute(value, chain[1], f"global {module}.{name}.{chain[1]}"))
         return item
@@ -396,7 +334,7 @@ class _Walk:
         if not isinstance(fields, dict) or isinstance(value, type | types.FunctionType):
             return value
         changed = frozenset(name for name in fields if (id(value), name) in self.known.changed)
-        return _Without(value, changed) if changed else value
+        return Without(value, changed) if changed else value
 
     def _attribute(self, function: types.FunctionType, name: str, title: str) -> Any:
         value = function.__dict__[name]
@@ -497,13 +435,10 @@ class _Walk:
         value = namespace.get(name)
         while len(rest) > 1 and isinstance(value, types.ModuleType):
             value, rest = vars(value).get(rest[0]), rest[1:]
-        if (
-            len(rest) != 1
-            or isinstance(value, type | types.FunctionType | types.ModuleType)
-            or not is_users(type(value))
-        ):
+        kind: type = type(value)
+        if len(rest) != 1 or isinstance(value, type | types.FunctionType | types.ModuleType) or not is_users(kind):
             return
-        method = getattr(type(value), rest[0], None)
+        method = getattr(kind, rest[0], None)
         if isinstance(method, types.FunctionType) and method.__code__.co_argcount:
             first = method.__code__.co_varnames[0]
             set_there = uses(method.__code__)
@@ -536,7 +471,7 @@ class _Walk:
             self.place = outer
         if part and not isinstance(value, type | types.FunctionType):
             self.parts.append(Part(place, blake3(data).digest()))
-        if not _is_constant(value):
+        if not is_constant(value):
             self.guards.value(self.watch, value)
         return data
 
@@ -569,29 +504,6 @@ def _is_container(value: Any) -> bool:
     return isinstance(value, MutableMapping | MutableSequence | MutableSet) or type(value).__name__ == "deque"
 
 
-def _is_constant(value: Any) -> bool:
-    """Whether its identity alone says that a value has not changed."""
-    if isinstance(value, tuple | frozenset):
-        return all(_is_constant(item) for item in value)
-    return type(value) in SCALARS or isinstance(
-        value, type | types.FunctionType | types.BuiltinFunctionType | bytes | PurePath
-    )
-
-
-def _relative(value: Any, namespace: Mapping[str, Any]) -> Any:
-    """A path into the project, as seen from there: a project may be moved."""
-    if type(value) is not str and not isinstance(value, PurePath):
-        return value
-    folder = origin.project_folder(dict(namespace)) if _may_be_path(str(value)) else None
-    if folder is None or not PurePath(str(value)).is_relative_to(folder):
-        return value
-    return ("text" if type(value) is str else "path", "project", PurePath(str(value)).relative_to(folder).as_posix())
-
-
-def _may_be_path(text: str) -> bool:
-    return len(text) < 4096 and PurePath(text).is_absolute()
-
-
 @functools.lru_cache(maxsize=1024)
 def _is_library(top: str) -> bool:
     try:
@@ -601,155 +513,9 @@ def _is_library(top: str) -> bool:
     return spec is not None and spec.origin is not None and origin.of_file(spec.origin) == origin.LIBRARY
 
 
-def _special_handler(handler_for: Any, of_module: Handler, kind: type) -> Handler | None:
-    """How globals are seen: loggers and modules by name, the rest as plugins say."""
-    if issubclass(kind, types.ModuleType):
-        return of_module
-    if (
-        kind.__name__ == "ValidateCallWrapper"
-    ):  # pydantic's validators are made of the function, which __wrapped__ gives
-        return lambda value: (getattr(value, "validate_return", None), getattr(value, "_validate_return", None))
-    logging = sys.modules.get("logging")
-    if logging is not None and issubclass(kind, logging.Logger):
-        return attrgetter("name")
-    found: Handler | None = handler_for(kind) if handler_for else None
-    return found
-
-
-@dataclass(frozen=True, slots=True)
-class _Without:
-    """An object, seen without some of its fields."""
-
-    value: Any
-    left_out: frozenset[str]
-
-    def __cache_key__(self) -> Any:
-        fields = {name: value for name, value in vars(self.value).items() if name not in self.left_out}
-        return (type(self.value), fields)
-
-
-def _name_of_module(module: types.ModuleType) -> str:
-    name = module.__name__
-    return origin.release(name) if origin.of_module(name) == origin.LIBRARY else name
-
-
-def _label(value: Any) -> bytes:
-    if isinstance(value, types.FunctionType):
-        return dumps(value.__qualname__, 2) + identity(value.__code__, value.__globals__)
-    return dumps(f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', '')}", 2)
-
-
-def _typed(value: Any) -> bytes:
-    kind: type = type(value)
-    return b"X" + name_of_kind(kind)
-
-
-def _refuse_by_type(value: Any, why: str) -> bytes:  # noqa: ARG001
-    return _typed(value)
-
-
-def _address(value: Any) -> bytes:
-    return b"%x;" % id(value)
-
-
-def _refuse_by_address(value: Any, why: str) -> bytes:  # noqa: ARG001
-    return b"X" + _address(value)
-
-
 def _warn_once(place: str, kind: str) -> None:
     trouble.warn(
         f"{place} is or holds a {kind}, which has no value that a key could be made of: only its type is in the key. "
         "Pass it as an argument with ignore=, give its class a __cache_key__, or name what matters of it in depends=",
         once=(place, kind),
     )
-
-
-class _Guards:
-    """What was seen on a walk, compared by identity, and small mutable values by value."""
-
-    def __init__(self) -> None:
-        self.functions: list[types.FunctionType] = []
-        self.names: dict[int, tuple[dict[str, Any], dict[str, Any]]] = {}
-        self.missing: dict[int, tuple[dict[str, Any], set[str]]] = {}
-        self.cells: list[types.CellType] = []
-        self.contents: list[Any] = []
-        self.kinds: list[tuple[type, tuple[Any, ...], tuple[type, ...]]] = []
-        self.values: list[tuple[Encoder, Any, bytes]] = []
-        self.watched: dict[int, Any] = {}
-
-    def function(self, function: types.FunctionType) -> None:
-        self.functions.append(function)
-
-    def name(self, namespace: dict[str, Any], name: str, value: Any) -> None:
-        self.names.setdefault(id(namespace), (namespace, {}))[1][name] = value
-
-    def absent(self, namespace: dict[str, Any], name: str) -> None:
-        self.missing.setdefault(id(namespace), (namespace, set()))[1].add(name)
-
-    def cell(self, cell: types.CellType, value: Any) -> None:
-        self.cells.append(cell)
-        self.contents.append(value)
-
-    def kind(self, kind: type) -> None:
-        self.kinds.append((kind, tuple(vars(kind).values()), kind.__bases__))
-
-    def value(self, encoder: Encoder, value: Any) -> None:
-        if id(value) in self.watched:
-            return
-        self.watched[id(value)] = value
-        try:
-            data, size = encoder.encode_sized(value)
-        except Exception:  # noqa: BLE001 - what cannot be read is watched by identity
-            return
-        if size <= _GUARDED_SIZE:
-            self.values.append((encoder, value, data))
-
-    def close(self) -> None:
-        self.codes = [*map(_code, self.functions)]
-        self.defaults = [*map(_defaults, self.functions)]
-        self.keywords = [*map(_keywords, self.functions)]
-        self.looks = [
-            (namespace, _getter(expected), tuple(expected.values())) for namespace, expected in self.names.values()
-        ]
-        self.gaps = [(namespace, frozenset(names)) for namespace, names in self.missing.values()]
-
-    def hold(self) -> bool:
-        functions = self.functions
-        if not (
-            all(map(is_, map(_code, functions), self.codes))
-            and all(map(is_, map(_defaults, functions), self.defaults))
-            and all(map(is_, map(_keywords, functions), self.keywords))
-        ):
-            return False
-        try:
-            for namespace, getter, expected in self.looks:
-                if not all(map(is_, getter(namespace), expected)):
-                    return False
-        except KeyError:
-            return False
-        for namespace, names in self.gaps:
-            if not names.isdisjoint(namespace):
-                return False
-        try:
-            if self.cells and not all(map(is_, map(_contents, self.cells), self.contents)):
-                return False
-        except ValueError:
-            return False
-        for kind, values, bases in self.kinds:
-            now = vars(kind).values()
-            if kind.__bases__ != bases or len(now) != len(values) or not all(map(is_, now, values)):
-                return False
-        return not self.values or all(encoder.encode(value) == data for encoder, value, data in self.values)
-
-
-_contents = attrgetter("cell_contents")
-_code = attrgetter("__code__")
-_defaults = attrgetter("__defaults__")
-_keywords = attrgetter("__kwdefaults__")
-
-
-def _getter(names: Mapping[str, Any]) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
-    if len(names) == 1:
-        (only,) = names
-        return lambda namespace: (namespace[only],)
-    return itemgetter(*names)
