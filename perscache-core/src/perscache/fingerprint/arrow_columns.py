@@ -21,7 +21,8 @@ def of_chunked(column: Any) -> Any:
     if hasattr(pa.types, "is_run_end_encoded") and pa.types.is_run_end_encoded(kind):
         import pyarrow.compute as pc
 
-        return (str(kind), of_chunked(_each(column, pc.run_end_decode, kind.value_type)))
+        decode: Any = pc.run_end_decode  # pyright: ignore[reportAttributeAccessIssue] - made when pyarrow is imported
+        return (str(kind), of_chunked(_each(column, decode, kind.value_type)))
     missing = Stream(_validity(chunk) for chunk in column.chunks) if column.null_count else None
     return (str(kind), len(column), missing, *_values(column, kind))
 
@@ -76,14 +77,16 @@ def _lengths(chunk: Any) -> Any:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    return _buffer(pc.fill_null(pc.list_value_length(chunk), 0).cast(pa.int64()), 8)
+    lengths: Any = pc.list_value_length(chunk)  # pyright: ignore[reportAttributeAccessIssue] - as above
+    return _buffer(pc.fill_null(lengths, 0).cast(pa.int64()), 8)
 
 
 def _byte_lengths(chunk: Any) -> Any:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    return _buffer(pc.fill_null(pc.binary_length(chunk), 0).cast(pa.int64()), 8)
+    lengths: Any = pc.binary_length(chunk)  # pyright: ignore[reportAttributeAccessIssue] - as above
+    return _buffer(pc.fill_null(lengths, 0).cast(pa.int64()), 8)
 
 
 def _bytes(chunk: Any) -> Any:
