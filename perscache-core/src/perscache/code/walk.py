@@ -54,13 +54,11 @@ class Code:
     a new walk would find the same.
     """
 
-    __slots__ = ("_guards", "digest", "parts")
+    __slots__ = ("digest", "holds", "parts")
 
     def __init__(self, digest: bytes, parts: tuple[Part, ...], guards: Guards) -> None:
-        self.digest, self.parts, self._guards = digest, parts, guards
-
-    def holds(self) -> bool:
-        return self._guards.hold()
+        self.digest, self.parts = digest, parts
+        self.holds = guards.hold
 
 
 def walk(
