@@ -58,3 +58,27 @@ def size_in_bytes(size: Size) -> int:
     if isinstance(size, str) and (amount := _AMOUNT.fullmatch(size)):
         return int(float(amount[1]) * _BYTES[amount[2].lower()])
     raise ConfigurationError(f"{size!r} is no size: give a number of bytes, or text such as '20GB' or '512MiB'")
+
+
+def spelled_size(size: int) -> str:
+    """A size as people read it, in powers of 1000: ``"999 B"``, ``"1.2 MB"``. `size_in_bytes` reads it back."""
+    amount, unit = float(size), "B"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if amount < 999.5:
+            break
+        amount, unit = amount / 1000, larger
+    return f"{amount:.1f} {unit}" if amount < 9.95 and unit != "B" else f"{amount:.0f} {unit}"
+
+
+def spelled_duration(duration: float) -> str:
+    """Seconds as people read them: ``"120 ms"``, ``"2.5 s"``, ``"12 m"``, ``"3 d"``. `seconds` reads it back."""
+    if duration < 0.9995:
+        return f"{duration * 1000:.0f} ms"
+    if duration < 60:
+        return f"{duration:.1f} s" if duration < 10 else f"{int(duration)} s"
+    amount, unit = duration / 60, "m"
+    for larger, factor in (("h", 60), ("d", 24)):
+        if amount < factor:
+            break
+        amount, unit = amount / factor, larger
+    return f"{int(amount)} {unit}"

@@ -418,6 +418,10 @@ class LocalFileStorage(Storage):
         self._empty_trash(at_once=cleared <= _INLINE_CLEAR)
         return cleared
 
+    def empty_trash(self) -> None:
+        """Free now the disk space of what was cleared; returns when that is done."""
+        self._trash.empty()
+
     def prune(self, max_age: float | None = None) -> int:
         """Remove what is older than ``max_age`` seconds and what is over the limit; how many entries went.
 

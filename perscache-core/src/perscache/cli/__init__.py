@@ -1,0 +1,93 @@
+"""The terminal: ``perscache ls``, ``show``, ``verify``, ``seal``, ``prune``, ``clear``.
+
+No command loads a value, so none runs code that lies in a cache. Each is a function of the parsed options that gives
+the exit status: 0 fine, 1 something is wrong, 2 the command line or a setting has no meaning.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from ..errors import ConfigurationError, PerscacheError, PluginError
+from ..units import seconds, size_in_bytes
+from .commands import clear, ls, prune, seal, show, verify
+from .display import complain
+
+_STOPPED: Final = 130
+_NO_READER: Final = 141  # as if ended by SIGINT, and by SIGPIPE
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line, ``sys.argv`` by default; gives the exit status."""
+    options = _parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if reconfigure := getattr(stream, "reconfigure", None):
+            reconfigure(errors="backslashreplace")  # Names may hold what the terminal cannot show.
+    try:
+        status: int = options.command(options)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever reads has enough. What is left in the buffer must not fail again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _NO_READER
+    except KeyboardInterrupt:
+        return _STOPPED
+    except (ConfigurationError, PluginError) as error:
+        return complain(error, 2)
+    except (PerscacheError, OSError) as error:
+        return complain(error, 1)
+    return status
+
+
+# --- The command line.
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--storage", metavar="PATH_OR_URL", help="default: as for Cache() in this folder")
+    common.add_argument("--json", action="store_true", help="one JSON object, or one a line; raw numbers")
+    parser = argparse.ArgumentParser(prog="perscache", description="Look after stored results.")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    def command(run: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
+        about = (run.__doc__ or "").partition("\n")[0]
+        added = commands.add_parser(run.__name__, parents=[common], help=about, description=about)
+        added.set_defaults(command=run)
+        return added
+
+    listing = command(ls)
+    _add_function(listing)
+    listing.add_argument("--older-than", type=_told(seconds), metavar="AGE", help="such as 7d or 2h30m")
+    listing.add_argument("--younger-than", type=_told(seconds), metavar="AGE")
+    listing.add_argument("--larger-than", type=_told(size_in_bytes), metavar="SIZE", help="such as 1MB")
+    listing.add_argument("--summary", action="store_true", help="a line for each function, with how its calls went")
+    command(show).add_argument("path", metavar="PATH", help="as ls shows it, or a file")
+    _add_function(command(verify))
+    command(seal).add_argument("file", metavar="FILE")
+    pruning = command(prune)
+    pruning.add_argument("--older-than", type=_told(seconds), metavar="AGE", help="such as 30d")
+    clearing = command(clear)
+    _add_function(clearing)
+    for removing in (pruning, clearing):
+        removing.add_argument("-y", "--yes", action="store_true", help="do it")
+    return parser
+
+
+def _add_function(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("function", nargs="?", metavar="FUNCTION", help="its name, or a pattern such as 'shop.*'")
+
+
+def _told(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    """``parse``, whose complaint argparse passes on."""
+
+    def parsed(text: str) -> Any:
+        try:
+            return parse(text)
+        except ConfigurationError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return parsed
