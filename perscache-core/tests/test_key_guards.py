@@ -274,3 +274,22 @@ def _no_cells_left() -> Iterator[None]:
     yield
     for name in [name for name in linecache.cache if name.startswith("<cell ")]:
         del linecache.cache[name]
+
+
+@pytest.mark.filterwarnings("ignore::perscache.PerscacheWarning")
+def test_locks_queues_and_pools_of_libraries_are_known_by_type(session: Session) -> None:
+    session.run(
+        "import concurrent.futures, queue, threading\n"
+        "started, places, jobs = threading.Event(), threading.Semaphore(3), queue.Queue()\n"
+        "pool = concurrent.futures.ThreadPoolExecutor(1)\n"
+        "@cache\n"
+        "def f(x):\n"
+        "    started.set(); places.acquire(); jobs.put(x)\n"
+        "    return pool.submit(int, x).result()\n"
+    )
+    before = session.key()
+    session.run("f(1)")
+    assert session.key() == before
+    session.run("jobs = queue.LifoQueue()")
+    assert session.key() != before
+    session.run("pool.shutdown()")

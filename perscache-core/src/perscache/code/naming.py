@@ -47,6 +47,11 @@ def is_users(kind: type) -> bool:
     return found is None and any(isinstance(value, types.FunctionType) for value in vars(kind).values())
 
 
+def is_foreign(kind: type) -> bool:
+    """Whether a type is Python's or a library's: what its instances keep for themselves is not ours to read."""
+    return not is_users(kind)
+
+
 def cached_function(value: Any) -> Any:
     """The key builder of a function that is itself cached, else None."""
     if isinstance(value, types.FunctionType) and "cache" in value.__dict__:

@@ -22,7 +22,7 @@ from . import origin
 from .classes import class_items
 from .guards import Guards
 from .names import Chain, Uses, uses
-from .naming import cached_function, file_of, is_users, leaf, library_name, name_of_kind
+from .naming import cached_function, file_of, is_foreign, is_users, leaf, library_name, name_of_kind
 from .source import identity
 from .views import (
     Without,
@@ -158,10 +158,12 @@ class _Walk:
         special = functools.partial(handler_of, handler_for, self._passed_module)
         by_name = functools.partial(handler_of, handler_for, name_of_module)
         kind: Callable[[type], bytes] = self.edge if track == "deps" else name_of_kind
-        self.encoder = Encoder(self.edge, kind=kind, label=self._label, refuse=self._refuse, handler_for=special)
+        self.encoder = Encoder(
+            self.edge, kind=kind, label=self._label, refuse=self._refuse, whole=is_foreign, handler_for=special
+        )
         self.strict = Encoder(self.edge, kind=kind, label=self._label, handler_for=handler_for)
-        self.labels = Encoder(label_of, kind=name_of_kind, refuse=refuse_by_type, handler_for=by_name)
-        self.watch = Encoder(address, kind=address, refuse=refuse_by_address, handler_for=by_name)
+        self.labels = Encoder(label_of, kind=name_of_kind, refuse=refuse_by_type, whole=is_foreign, handler_for=by_name)
+        self.watch = Encoder(address, kind=address, refuse=refuse_by_address, whole=is_foreign, handler_for=by_name)
 
     def run(self, target: Any, extras: tuple[tuple[str, Any], ...], *, defaults: bool) -> Code:
         self.numbers[id(target)] = 0

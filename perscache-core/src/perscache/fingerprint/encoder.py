@@ -58,7 +58,8 @@ class Encoder:
 
     ``identify`` names functions and classes, ``kind`` the type of an instance; ``label`` gives what members of sets and
     keys of dicts are sorted by, if not their encoding. ``hashers`` are a user's own rules by type, ``handler_for`` asks
-    plugins for one. ``refuse`` is told of a value without identity and may give bytes in its stead.
+    plugins for one. ``refuse`` is told of a value without identity and may give bytes in its stead; of
+    the types that ``whole`` says, an object that holds such a value is refused itself.
     """
 
     def __init__(
@@ -70,11 +71,13 @@ class Encoder:
         hashers: Mapping[type, Handler] | None = None,
         handler_for: Callable[[type], Handler | None] | None = None,
         refuse: Callable[[Any, str], bytes] | None = None,
+        whole: Callable[[type], bool] | None = None,
     ) -> None:
         self.identify = identify
         self.kind = kind or identify
         self.label = label
         self.refuse = refuse or refuse_value
+        self.whole = whole
         self._hashers = hashers or {}
         self.handler_for = handler_for
         self.flat = frozenset(kind for kind in SCALARS if not self._hasher(kind))
@@ -144,7 +147,7 @@ class Encoder:
 class Pass:
     """One encoding of one value. Knows what it has met: what is shared is encoded once, and cycles are seen."""
 
-    __slots__ = ("builds", "encoder", "flat", "kept", "kinds", "met", "size", "texts")
+    __slots__ = ("builds", "encoder", "flat", "inside", "kept", "kinds", "met", "size", "texts")
 
     def __init__(self, encoder: Encoder) -> None:
         self.encoder = encoder
@@ -155,6 +158,7 @@ class Pass:
         self.kept: list[Any] = []
         self.kinds: dict[type, bytes] = {}
         self.size = 0
+        self.inside = 0
 
     def encode(self, value: Any) -> bytes:
         kind = type(value)
@@ -173,11 +177,31 @@ class Pass:
         if data is None:
             raise _CycleFound
         self.met[identity] = None
-        data = build(self, value)
+        try:
+            data = build(self, value)
+        except UnkeyableError:
+            del self.met[identity]  # The pass may go on, without what this was a part of.
+            raise
         if len(data) > _LONG:
             data = self.digest(data)
         self.met[identity] = data
         return data
+
+    def refuse(self, value: Any, why: str) -> bytes:
+        """What stands for a value without identity; raises UnkeyableError where nothing may."""
+        return refuse_value(value, why) if self.inside else self.encoder.refuse(value, why)
+
+    def encode_whole(self, value: Any, build: Build) -> bytes:
+        """An object of a type that the encoder wants whole: all of it, or refused itself."""
+        self.inside += 1
+        try:
+            return build(self, value)
+        except UnkeyableError:
+            if self.inside > 1:
+                raise
+        finally:
+            self.inside -= 1
+        return self.refuse(value, "holds what has no value")
 
     def digest(self, data: bytes) -> bytes:
         """What stands for an encoding that would be long."""

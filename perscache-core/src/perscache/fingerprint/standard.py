@@ -62,7 +62,15 @@ def build_for_family(kind: type) -> Build:
         return _without_value
     if (fields := _declared_fields(kind)) is not None:
         return by_parts(lambda value: (fields(value),), ".")
-    return by_parts(_state, "", "", ".", "", "")
+    return _whole(by_parts(_state, "", "", ".", "", ""))
+
+
+def _whole(build: Build) -> Build:
+    def encoded(run: Pass, value: Any) -> bytes:
+        whole = run.encoder.whole
+        return run.encode_whole(value, build) if whole is not None and whole(type(value)) else build(run, value)
+
+    return encoded
 
 
 def _library_handler(base: type) -> Callable[[Any], Any] | None:
@@ -106,7 +114,7 @@ def _named(run: Pass, value: Any) -> bytes:
 
 
 def _without_value(run: Pass, value: Any) -> bytes:
-    return run.encoder.refuse(value, NO_VALUE)
+    return run.refuse(value, NO_VALUE)
 
 
 def _is_handle(kind: type) -> bool:
@@ -162,7 +170,7 @@ def by_parts(parts: Callable[[Any], tuple[Any, ...]], *names: str) -> Build:
         try:
             payload = run.expand(value, parts)
         except UnkeyableError as error:
-            return run.encoder.refuse(value, str(error))
+            return run.refuse(value, str(error))
         try:
             return tagged(run, type(value), payload)
         except UnkeyableError as error:
