@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -526,3 +527,21 @@ def test_every_command_explains_itself(perscache):
     for command in ("ls", "show", "verify", "seal", "prune", "clear"):
         assert command in general
         assert "--json" in perscache(command, "--help").stdout
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "terminal.md").read_text(encoding="utf-8")
+COMMANDS = [line for block in re.findall(r"^```sh\n(.*?)^```$", PAGE, re.M | re.S) for line in block.splitlines()]
+
+
+def test_the_commands_of_the_page_work(shop, monkeypatch):
+    monkeypatch.setenv("PERSCACHE_STORAGE", str(shop))
+    assert len(COMMANDS) > 8
+    for command in COMMANDS:
+        line = re.sub("^perscache", f"{shlex.quote(sys.executable)} -m perscache", command)
+        done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, command + done.stderr
+
+
+def test_the_page_shows_the_heading_of_the_list(shop, perscache):
+    heading = perscache("ls", "--storage", shop).stdout.splitlines()[0]
+    assert heading in PAGE.splitlines()

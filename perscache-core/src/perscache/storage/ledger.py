@@ -54,32 +54,36 @@ class LocalLedger(Ledger):
 
     def read(self) -> dict[str, Counts]:
         """The sum of the lines of each function; nothing where there is no ledger."""
-        counts: dict[str, Counts] = {}
         try:
-            fd = os.open(Layout(self.location, shared=self.shared).state(_NAME), os.O_RDONLY | NONBLOCK | SAFE)
+            return _sums(Layout(self.location, shared=self.shared).state(_NAME))
         except OSError:
-            return counts
-        with open(fd, "rb") as file:
-            for line in file:
-                known = journal.parse(line.rstrip(b"\n"))
-                with suppress(TypeError, KeyError):
-                    name = known.pop("function")
-                    counts[name] = counts.get(name, Counts()).plus(Counts(**known))
-        return counts
+            return {}
 
     def _compact(self, layout: Layout) -> None:
         """Write one line for each function, by way of a fresh file. Nobody adds meanwhile: all who do hold the lock."""
         layout.sweep(layout.state(), os.listdir(layout.state()))
+        sums = _sums(layout.state(_NAME))
         fresh = layout.temporary(layout.state())
         fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFE, layout.file_mode)
         try:
             with open(fd, "wb") as out:
-                out.writelines(_line(name, counts) for name, counts in self.read().items())
+                out.writelines(_line(name, counts) for name, counts in sums.items())
             os.replace(fresh, layout.state(_NAME))
         except OSError:
             with suppress(OSError):
                 os.unlink(fresh)
             raise
+
+
+def _sums(file: str) -> dict[str, Counts]:
+    counts: dict[str, Counts] = {}
+    with open(file, "rb", opener=lambda name, _: os.open(name, os.O_RDONLY | NONBLOCK | SAFE)) as lines:
+        for line in lines:
+            known = journal.parse(line.rstrip(b"\n"))
+            with suppress(TypeError, KeyError):
+                name = known.pop("function")
+                counts[name] = counts.get(name, Counts()).plus(Counts(**known))
+    return counts
 
 
 def _line(name: str, counts: Counts) -> bytes:
