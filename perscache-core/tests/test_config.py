@@ -91,6 +91,12 @@ def test_a_storage_without_meaning_is_an_error(storage):
         Cache(storage=storage)
 
 
+@pytest.mark.parametrize("storage", ["file:results?max_size=1GB", "memory:", "gs:bucket/folder"])
+def test_a_url_without_its_slashes_is_no_folder_of_that_name(storage):
+    with pytest.raises(ConfigurationError, match="two slashes, (file|memory|gs)://"):
+        Cache(storage=storage)
+
+
 @pytest.mark.parametrize("serializer", [3, object(), dict])
 def test_a_serializer_without_meaning_is_an_error(serializer):
     with pytest.raises(ConfigurationError, match="it takes a name"):

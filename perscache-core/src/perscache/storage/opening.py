@@ -11,10 +11,13 @@ from typing import Any, Final, TypeAlias
 from .. import config
 from ..errors import ConfigurationError
 from ..plugins import registry
+from ..plugins.known import KNOWN, Kind
 from ..units import Size, size_in_bytes
 from .base import Storage
 
 StorageLike: TypeAlias = "str | PathLike[str] | Storage | type[Storage]"
+
+_SCHEMES: Final = frozenset({"file", "memory", *KNOWN[Kind.STORAGE]})
 
 DEFAULT: Final = ".cache"
 """Where results lie when nobody says otherwise."""
@@ -37,6 +40,8 @@ def open_storage(storage: StorageLike, max_size: Size | None) -> Storage:
     if isinstance(storage, Storage):
         return storage
     options: dict[str, Any] = {} if max_size is None else {"max_size": size_in_bytes(max_size)}
+    if isinstance(storage, str) and (scheme := re.match(r"([a-z0-9]{2,}):(?!//)", storage)) and scheme[1] in _SCHEMES:
+        raise ConfigurationError(f"storage={storage!r}: a URL has two slashes, {scheme[1]}://{storage[scheme.end() :]}")
     if isinstance(storage, str) and (url := re.match(r"([A-Za-z][A-Za-z0-9+.-]+)://", storage)):
         return registry.storage_class(url[1].lower()).from_url(storage, **options)
     if isinstance(storage, str | PathLike):
