@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import inspect
 import time
-from pathlib import Path
 
 import pytest
 
@@ -304,7 +303,7 @@ def test_the_storage_path_names_function_and_format(cache):
     assert extension == "json"
     assert set(digest) <= set("0123456789abcdef")
     f(1)
-    assert (Path(cache.storage.location) / f.cache.key(1)).is_file()
+    assert (cache.storage.location / f.cache.key(1)).is_file()
 
 
 def test_the_wrapper_is_a_function_that_looks_like_the_wrapped(cache):
@@ -322,5 +321,5 @@ def test_the_wrapper_is_a_function_that_looks_like_the_wrapped(cache):
 def test_positional_arguments_of_the_cache_are_serializer_and_storage(tmp_path):
     cache = Cache("json", tmp_path / "here")
     assert cache.serializer.extension == "json"
-    assert Path(cache.storage.location) == tmp_path / "here"
+    assert cache.storage.location == tmp_path / "here"
     assert cache.cache(ttl=1)(lambda: 1)() == 1

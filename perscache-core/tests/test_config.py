@@ -22,7 +22,7 @@ def test_settings_come_from_the_strongest_source(tmp_path, monkeypatch):
     Path("perscache.toml").write_text('serializer = "json"\nttl = "1d"\nstorage = "from-file"\nmax_size = "1GB"\n')
     cache = Cache()
     assert cache.serializer.name == "json"
-    assert Path(cache.storage.location) == Path.cwd() / "from-file"
+    assert cache.storage.location == Path.cwd() / "from-file"
     assert cache.storage.max_size == 10**9
 
     monkeypatch.setenv("PERSCACHE_SERIALIZER", "pickle")
@@ -30,7 +30,7 @@ def test_settings_come_from_the_strongest_source(tmp_path, monkeypatch):
     monkeypatch.setenv("PERSCACHE_MAX_SIZE", "2GB")
     cache = Cache()
     assert cache.serializer.name == "pickle"
-    assert Path(cache.storage.location) == tmp_path / "from-environment"
+    assert cache.storage.location == tmp_path / "from-environment"
     assert cache.storage.max_size == 2 * 10**9
     assert cache(lambda: 1).cache_parameters()["ttl"] == 86400
 
@@ -48,7 +48,7 @@ def test_the_nearest_pyproject_counts_and_its_paths_start_there(monkeypatch):
     here = Path.cwd()
     monkeypatch.chdir(below)
     cache = Cache()
-    assert Path(cache.storage.location) == here / "kept"
+    assert cache.storage.location == here / "kept"
     assert cache(lambda: 1).cache_parameters()["lock"] is False
 
 
@@ -93,7 +93,7 @@ def test_a_storage_without_meaning_is_an_error(storage):
 
 @pytest.mark.parametrize("storage", ["file:results?max_size=1GB", "memory:", "gs:bucket/folder"])
 def test_a_url_without_its_slashes_is_no_folder_of_that_name(storage):
-    with pytest.raises(ConfigurationError, match="two slashes, (file|memory|gs)://"):
+    with pytest.raises(ConfigurationError, match=r"two slashes, (file|memory|gs)://"):
         Cache(storage=storage)
 
 

@@ -572,12 +572,12 @@ def test_urls_name_folders_and_options(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     made = LocalFileStorage.from_url(f"file://{tmp_path}/a%20b?max_size=20GB&shared=true&durable=no&max_entries=7")
-    assert made.location == f"{tmp_path}/a b"
+    assert made.location == tmp_path / "a b"
     assert (made.max_size, made.shared, made.durable, made.max_entries) == (20 * 10**9, True, False, 7)
     assert LocalFileStorage.from_url("file:///x?max_size=1GB", max_size=5).max_size == 5
-    assert LocalFileStorage.from_url("file://localhost/x").location == "/x"
+    assert LocalFileStorage.from_url("file://localhost/x").location == Path("/x")
     assert LocalFileStorage.from_url("file://.cache/y").identity == f"file:{tmp_path}/.cache/y"
-    assert LocalFileStorage.from_url("file://~/z").location == f"{tmp_path}/home/z"
+    assert LocalFileStorage.from_url("file://~/z").location == tmp_path / "home/z"
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ def storage_around(name: str, storage: str | None) -> Storage:
     configured = configured_storage(storage)
     if storage is None and os.path.lexists(name):
         for folder in Path(name).absolute().parents:
-            if isinstance(configured, LocalFileStorage) and configured.location == str(folder):
+            if isinstance(configured, LocalFileStorage) and configured.location == folder:
                 return configured
             if (folder / ".state").is_dir():
                 return LocalFileStorage(folder)
@@ -82,7 +82,7 @@ def file_of(storage: Storage, path: str) -> str | None:
     """The file of an entry, where there is one that other tools can open."""
     if isinstance(storage, LocalFileStorage):
         function, name = path.split("/")
-        folder = Path(storage.location, function)
+        folder = storage.location / function
         for file in (folder / name, folder / name[:2] / name):
             if os.path.lexists(file):
                 return str(file)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 from ..entry import Entry, Stored, moment
@@ -70,7 +71,7 @@ class LocalFileStorage(Storage):
         trust_unsealed: bool = False,
     ) -> None:
         """Nothing is made before the first store. A relative location is taken from the present working directory."""
-        self.location = os.path.abspath(os.path.expanduser(os.fspath(location)))
+        self.location = Path(os.path.abspath(os.path.expanduser(os.fspath(location))))
         self.max_size = None if max_size is None else size_in_bytes(max_size)
         self.max_entries = whole("max_entries", max_entries)
         self.durable: Durable = "auto" if durable == "auto" else truth("durable", durable)
@@ -79,7 +80,7 @@ class LocalFileStorage(Storage):
         self._prepare()
 
     def _prepare(self) -> None:
-        self._layout = Layout(self.location, shared=self.shared)
+        self._layout = Layout(str(self.location), shared=self.shared)
         self._usage = Usage(self._layout)
         self._trash = Trash(self._layout)
         self._locks = Locks(self._layout)
@@ -347,7 +348,7 @@ class LocalFileStorage(Storage):
 
     def ledger(self) -> LocalLedger:
         """In ``.state``, for all processes that use the folder."""
-        return LocalLedger(self.location, self.shared)
+        return LocalLedger(str(self.location), self.shared)
 
     def peek(self, path: str) -> Entry | None:
         """What the file's status and the journal say; None where there is no entry."""
@@ -545,7 +546,7 @@ class LocalFileStorage(Storage):
     def __repr__(self) -> str:
         """As it would be written."""
         limit = "" if self.max_size is None else f", max_size={self.max_size}"
-        return f"{type(self).__name__}({self.location!r}{limit})"
+        return f"{type(self).__name__}({str(self.location)!r}{limit})"
 
 
 def _damaged(place: Place, broken: BrokenSeal, aside: str | None = None) -> DamagedEntry:
