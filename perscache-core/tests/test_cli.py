@@ -529,8 +529,9 @@ def test_every_command_explains_itself(perscache):
         assert "--json" in perscache(command, "--help").stdout
 
 
+SHELL = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PAGE = (Path(__file__).parents[2] / "docs" / "terminal.md").read_text(encoding="utf-8")
-COMMANDS = [line for block in re.findall(r"^```sh\n(.*?)^```$", PAGE, re.M | re.S) for line in block.splitlines()]
+COMMANDS = [line for block in SHELL.findall(PAGE) for line in block.splitlines()]
 
 
 def test_the_commands_of_the_page_work(shop, monkeypatch):
