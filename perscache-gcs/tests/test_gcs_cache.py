@@ -79,6 +79,9 @@ def test_a_hit_through_a_cache_is_one_request_and_a_miss_is_two(strict: GoogleCl
         strict_gcs.forget()
         double(x)
         assert [" ".join(request.split()[:2]) for request in strict_gcs.requests] == requests
+    strict_gcs.forget()
+    assert double.cache_invalidate(0)
+    assert [request.split()[0] for request in strict_gcs.requests] == ["DELETE"]
 
 
 @pytest.mark.parametrize("fault", ["503", "stall", "reset", "truncate", "lost reply", "403", "200"])

@@ -65,7 +65,7 @@ class Observers:
     @property
     def of_evictions(self) -> tuple[Callable[[Storage, Entry, str], None], ...]:
         """What a storage is to call when an entry goes. Equal ones are the same: caches may share a storage."""
-        return (_evicted, *(EvictionListener(plugin) for plugin in self._own))
+        return (_registered, *(EvictionListener(plugin) for plugin in self._own))
 
     def error(self, call: Call, stage: str, error: BaseException) -> None:
         """Something failed in ``stage`` and was survived."""
@@ -97,9 +97,19 @@ class EvictionListener:
             _tell((self._plugin,), "perscache_evict", storage=storage, entry=entry, reason=reason)
 
 
-def _evicted(storage: Storage, entry: Entry, reason: str) -> None:
-    """Tell the registered plugins: they hear of every storage, whoever uses it."""
-    _tell(registry.listeners(), "perscache_evict", storage=storage, entry=entry, reason=reason)
+class _Registered:
+    """Tells the registered plugins of evictions: they hear of every storage, whoever uses it."""
+
+    @property
+    def active(self) -> bool:
+        """Whether there are any."""
+        return bool(registry.listeners())
+
+    def __call__(self, storage: Storage, entry: Entry, reason: str) -> None:
+        _tell(registry.listeners(), "perscache_evict", storage=storage, entry=entry, reason=reason)
+
+
+_registered: Final = _Registered()
 
 
 def _tell(hearers: Iterable[Plugin], event: str, **facts: Any) -> None:

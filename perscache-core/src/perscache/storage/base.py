@@ -71,6 +71,11 @@ class Storage(ABC):
     listeners: tuple[Callable[[Storage, Entry, str], None], ...] = ()
     """Told of each entry that is removed, and why: "expired", "limit", "cleared" or "invalidated"."""
 
+    @property
+    def watched(self) -> bool:
+        """Whether anybody wants to be told; a listener may say by its ``active`` that it is not."""
+        return any(getattr(listener, "active", True) for listener in self.listeners)
+
     @abstractmethod
     def read(self, path: str, deadline: datetime | None) -> bytes:
         """The bytes under ``path``.

@@ -207,7 +207,7 @@ class FileStorage(Storage):
 
     def _remove(self, file: Path, reason: str, used: datetime | None = None) -> bool:
         try:
-            entry = self._entry(file, used) if self.listeners else None
+            entry = self._entry(file, used) if self.watched else None
             self.delete(file)
         except FileNotFoundError:
             return False
@@ -225,7 +225,7 @@ def _for_both(operation: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]
         if not isinstance(path, str):
             return operation(self, path)
         try:
-            entry = self.peek(path) if self.listeners else None
+            entry = self.peek(path) if self.watched else None
             operation(self, self.location / path)
         except FileNotFoundError:
             return False

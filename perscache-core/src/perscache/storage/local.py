@@ -398,7 +398,7 @@ class LocalFileStorage(Storage):
         The disk space of many entries is freed in the background; should the process end before, by the next one.
         """
         functions = list(self._layout.functions()) if function is None else [function]
-        if self.listeners:
+        if self.watched:
             for entry in list(self.entries(function)):
                 self._tell(entry, "cleared")
         total = self._usage.total() if function is None else None
@@ -489,14 +489,14 @@ class LocalFileStorage(Storage):
                 return False
             raise
         place.seal.removed(file)
-        if self.listeners:
+        if self.watched:
             self._tell(_entry(path, status, {}), reason)
         return True
 
     def _evicted(self, victim: Victim, status: os.stat_result) -> None:
         path = f"{victim.function}/{os.path.basename(victim.file)}"
         self._layout.place(path).seal.removed(victim.file)
-        if self.listeners:
+        if self.watched:
             self._tell(_entry(path, status, {}), "limit")
 
     def _tell(self, entry: Entry, reason: str) -> None:

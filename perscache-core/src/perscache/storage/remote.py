@@ -235,7 +235,7 @@ class RemoteStorage(Storage):
 
     def delete(self, path: str) -> bool:
         """Remove the entry under ``path``; whether there was one."""
-        entry = self.peek(path) if self.listeners else None
+        entry = self.peek(path) if self.watched else None
         gone = self._run(self._guarded(self._now_live().writes, self._delete_steps(path, self._name(path))))
         if gone and entry is not None:
             self._tell(entry, "invalidated")
