@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shlex
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from importlib import import_module
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -515,11 +514,8 @@ def test_durations_are_read_back_as_they_are_spelled(duration, text):
 
 
 def test_the_program_called_perscache_is_this_one():
-    import tomllib
-
-    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
-    module, _, function = project["scripts"]["perscache"].partition(":")
-    assert getattr(import_module(module), function)(["ls", "--json"]) == 0
+    (script,) = metadata.entry_points(group="console_scripts", name="perscache")
+    assert script.load()(["ls", "--json"]) == 0
 
 
 def test_every_command_explains_itself(perscache):
@@ -527,22 +523,3 @@ def test_every_command_explains_itself(perscache):
     for command in ("ls", "show", "verify", "seal", "prune", "clear"):
         assert command in general
         assert "--json" in perscache(command, "--help").stdout
-
-
-SHELL = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-PAGE = (Path(__file__).parents[2] / "docs" / "terminal.md").read_text(encoding="utf-8")
-COMMANDS = [line for block in SHELL.findall(PAGE) for line in block.splitlines()]
-
-
-def test_the_commands_of_the_page_work(shop, monkeypatch):
-    monkeypatch.setenv("PERSCACHE_STORAGE", str(shop))
-    assert len(COMMANDS) > 8
-    for command in COMMANDS:
-        line = re.sub("^perscache", f"{shlex.quote(sys.executable)} -m perscache", command)
-        done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, command + done.stderr
-
-
-def test_the_page_shows_the_heading_of_the_list(shop, perscache):
-    heading = perscache("ls", "--storage", shop).stdout.splitlines()[0]
-    assert heading in PAGE.splitlines()
