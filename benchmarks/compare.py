@@ -10,16 +10,12 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import statistics
-import subprocess
-import sys
 import tempfile
-import venv
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).resolve().parent
+from process import HERE, markdown, medians, start
+
 ROUNDS = 9
 LIBRARIES = {
     "perscache": str(HERE.parent / "perscache-core"),
@@ -40,54 +36,12 @@ FACTS = {
 }
 
 
-class Process:
-    """A contestant, ready to be asked."""
-
-    def __init__(self, library: str, folder: Path) -> None:
-        self._library = library
-        environment = folder / "environment"
-        venv.create(environment, with_pip=True)
-        python = environment / ("Scripts" if sys.platform == "win32" else "bin") / "python"
-        subprocess.run([python, "-m", "pip", "install", "-q", "numpy", LIBRARIES[library]], check=True)
-        settings = {name: value for name, value in os.environ.items() if not name.startswith(("PERSCACHE_", "PYTHON"))}
-        self._process = subprocess.Popen(
-            [python, HERE / "contestant.py", library, folder],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=settings,
-            text=True,
-        )
-
-    def ask(self, task: str) -> Any:
-        """The answer to ``task``."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        print(task, file=self._process.stdin, flush=True)
-        answer = self._process.stdout.readline()
-        if not answer:
-            raise SystemExit(f"{self._library} failed at {task}; its own message is above")
-        return json.loads(answer)
-
-    def end(self) -> None:
-        """Wait until it has gone."""
-        self._process.communicate()
-
-
 def compare(folder: Path) -> dict[str, dict[str, Any]]:
     """What was found of each library: its version, the median of each time, and each fact."""
-    processes = {}
-    for library in LIBRARIES:
-        (folder / library).mkdir()
-        processes[library] = Process(library, folder / library)
-    times: dict[str, dict[str, list[float]]] = {library: {task: [] for task in TIMES} for library in LIBRARIES}
-    for _ in range(ROUNDS):
-        for task in TIMES:
-            for library, process in processes.items():
-                times[library][task].append(process.ask(task))
+    processes = start("contestant.py", {library: ["numpy", source] for library, source in LIBRARIES.items()}, folder)
+    times = medians(processes, TIMES, ROUNDS)
     found = {
-        library: {"version": process.ask("version")}
-        | {task: statistics.median(times[library][task]) for task in TIMES}
-        | {task: process.ask(task) for task in FACTS}
+        library: {"version": process.ask("version")} | times[library] | {task: process.ask(task) for task in FACTS}
         for library, process in processes.items()
     }
     for process in processes.values():
@@ -98,10 +52,9 @@ def compare(folder: Path) -> dict[str, dict[str, Any]]:
 def table(found: dict[str, dict[str, Any]]) -> str:
     """The findings in Markdown, one column a library."""
     rows = [["", *(name if name[-1].isdigit() else f"{name} {facts['version']}" for name, facts in found.items())]]
-    rows.append(["---"] * len(rows[0]))
     rows += [[title, *(f"{facts[task]:,.0f}" for facts in found.values())] for task, title in TIMES.items()]
     rows += [[title, *(str(facts[task]) for facts in found.values())] for task, title in FACTS.items()]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return markdown(rows)
 
 
 def plot(found: dict[str, dict[str, Any]]) -> str:

@@ -2,15 +2,13 @@
 
     python contestant.py LIBRARY FOLDER
 
-Each line of the input names a task, each line of the output is its answer in JSON. Every library is set up as its
-documentation says, with everything left at its default.
+Every library is set up as its documentation says, with everything left at its default.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
-import json
 import sys
 import threading
 import time
@@ -21,6 +19,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+from process import answer_tasks
 
 SMALL_HITS, SMALL_MISSES, ARRAY_HITS, CALLERS = 200, 50, 3, 8
 
@@ -72,7 +71,7 @@ class Contestant:
 
     def version(self) -> str:
         """The library's version."""
-        return importlib.metadata.version("perscache-core" if self.library == "perscache" else self.library.split()[0])
+        return version(self.library)
 
     def small_hit(self) -> float:
         """Microseconds of a call whose small result is stored."""
@@ -144,6 +143,11 @@ class Contestant:
         return (time.perf_counter() - start) / repetitions * 1e6
 
 
+def version(library: str) -> str:
+    """The version of a library."""
+    return importlib.metadata.version("perscache-core" if library == "perscache" else library.partition(" ")[0])
+
+
 def decorator(library: str, folder: Path) -> Any:
     """The decorator that the library's documentation shows first, with results in ``folder``."""
     match library:
@@ -186,9 +190,7 @@ def lines(log: Path) -> int:
 def main() -> None:
     """Answer one task a line."""
     warnings.simplefilter("ignore")
-    contestant = Contestant(sys.argv[1], Path(sys.argv[2]))
-    for line in sys.stdin:
-        print(json.dumps(getattr(contestant, line.strip())()), flush=True)
+    answer_tasks(Contestant(sys.argv[1], Path(sys.argv[2])))
 
 
 if __name__ == "__main__":

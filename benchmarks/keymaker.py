@@ -1,0 +1,308 @@
+"""One library that makes keys, in a process and an environment of its own: obeys `keys.py`.
+
+    python keymaker.py LIBRARY FOLDER
+
+Each library is set up as its documentation says. checkpointer also captures globals, an option of its own, since it
+would miss them otherwise. dask tokenizes arguments, and has no decorator.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from _thread import interrupt_main
+from collections import Counter
+from collections.abc import Callable
+from functools import cached_property, partial
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from contestant import decorator, load_module, version
+from process import HERE, answer_tasks
+
+CALLS, LARGE, MODULES, HELPERS = 2000, 3, 40, 300
+DEADLINE = 1.0  # seconds for one key of a small value
+CASES = HERE.parent / "perscache-core" / "tests"
+OWN_WAYS = re.compile(r"@cache\(\w+=|says? (its|their) key")  # settings of perscache, and its `__cache_key__`
+ANSWERS = ("wrong hits", "needless misses", "no key", "cases")
+
+FUNCTION = """
+def function(a, b=0, c=0):
+    return a
+"""
+
+
+class Keymaker:
+    """A library's keys: how long they take, and which are wrong."""
+
+    def __init__(self, library: str, folder: Path) -> None:
+        self.library, self.folder = library, folder
+        self.decorate = key_decorator(library, folder / "results")
+        self.function = self.decorate(load_module(folder / "function.py", FUNCTION).function)
+        self.key_of_value = key_of_value(library, self.function)
+
+    def version(self) -> str:
+        """The library's version."""
+        return version(self.library)
+
+    def three_scalars(self) -> float:
+        """Microseconds of the key of a call with three scalars, through the decorator."""
+        key = self.key_of_value
+        if self.library == "joblib":
+            self.function(1, 2.5, "x")
+            key = self.function.check_call_in_cache
+        return self._milliseconds(lambda: key(1, 2.5, "x"), CALLS) * 1000
+
+    def three_scalars_alone(self) -> float | None:
+        """Microseconds of `joblib.hash`, which looks into no folder and knows no function."""
+        if self.library != "joblib":
+            return None
+        return self._milliseconds_of_value((1, 2.5, "x"), CALLS) * 1000
+
+    def array(self) -> float:
+        """Milliseconds of the key of a contiguous array of 100 MB."""
+        return self._milliseconds_of_value(self._array, LARGE)
+
+    def blake3_alone(self) -> float | None:
+        """Milliseconds of blake3 over the same buffer, with as many threads as perscache gives it."""
+        if self.library != "perscache":
+            return None
+        from blake3 import blake3
+
+        from perscache.fingerprint import encoder
+
+        buffer, threads = self._array.data.cast("B"), encoder._THREADS
+        return self._milliseconds(lambda: blake3(buffer, max_threads=threads).digest(), LARGE)
+
+    def frame(self) -> float:
+        """Milliseconds of the key of a frame of 1,000,000 rows and 6 columns."""
+        return self._milliseconds_of_value(self._frame)
+
+    def nested_dict(self) -> float:
+        """Milliseconds of the key of a nested dict of 100,000 leaves."""
+        return self._milliseconds_of_value(self._dict)
+
+    def first_key(self) -> float | None:
+        """Milliseconds of the first key of a function with many helpers, in a new process."""
+        if self.library != "perscache":
+            return None
+        asked = "import time, app; start = time.perf_counter(); app.f.cache.key(1); print(time.perf_counter() - start)"
+        program = [sys.executable, "-c", asked]
+        return 1000 * float(subprocess.run(program, cwd=self._program, check=True, stdout=subprocess.PIPE).stdout)
+
+    def answers(self) -> dict[str, Counter[str]]:
+        """How many of the cases of perscache's own tests are answered wrongly, by group."""
+        cases = self.folder / "cases"
+        cases.mkdir()
+        for name in ("test_code_cases", "test_key_arguments", "test_key_tables"):
+            # Beside the programs: checkpointer takes what lies below the current folder for the user's own code.
+            shutil.copy(CASES / f"{name}.py", cases)
+        sys.path.insert(0, str(cases))
+        return (self._answers_of_code() if self.library != "dask" else {}) | self._answers_of_arguments()
+
+    def _answers_of_code(self) -> dict[str, Counter[str]]:
+        module = importlib.import_module("test_code_cases")
+        libraries = [case[1:] for case in module.LIBRARIES if importlib.util.find_spec(case[0])]
+        groups = {
+            "a function's own code": module.OWN_CODE,
+            "its helpers": module.HELPERS,
+            "its globals": module.GLOBALS,
+            "classes it uses": module.CLASSES,
+            "other code": module.MORE,
+            "libraries around code": libraries,
+        }
+        found = {}
+        for group, cases in groups.items():
+            found[group] = Counter(dict.fromkeys(ANSWERS, 0))
+            for _, verdict, before, after in cases:
+                if self.library != "perscache" and OWN_WAYS.search(before + after):
+                    continue
+                keys = (partial(self._key_of_program, module, text) for text in (before, before, after))
+                found[group].update(judge(verdict == module.SAME, *keys))
+        return found
+
+    def _key_of_program(self, cases: ModuleType, program: str) -> str:
+        folder = self.folder / "program"
+        shutil.rmtree(folder, ignore_errors=True)
+        return str(cases._key(program, folder))
+
+    def _answers_of_arguments(self) -> dict[str, Counter[str]]:
+        arguments, tables = importlib.import_module("test_key_arguments"), importlib.import_module("test_key_tables")
+        pairs: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+            "values of Python": (arguments.EQUAL, arguments.DIFFERENT)
+        }
+        for group in ("numpy", "pandas"):
+            vars(tables)["check"] = lambda same, other, group=group: pairs.update({f"values of {group}": (same, other)})
+            getattr(tables, f"test_{group}")()
+        found = {}
+        for group, (same, other) in pairs.items():
+            found[group] = Counter(dict.fromkeys(ANSWERS, 0))
+            for equal, cases in ((True, same), (False, other)):
+                for title, (one, another) in cases.items():
+                    if self.library != "perscache" and OWN_WAYS.search(title):
+                        continue
+                    keys = (partial(key_of_made, arguments.key, make) for make in (one, one, another))
+                    found[group].update(judge(equal, *keys))
+        return found
+
+    @cached_property
+    def _array(self) -> Any:
+        return np.random.default_rng(0).random(12_500_000)
+
+    @cached_property
+    def _frame(self) -> Any:
+        rows, random = 1_000_000, np.random.default_rng(0)
+        return pd.DataFrame(
+            {
+                "whole": random.integers(0, 1000, rows),
+                "real": random.random(rows),
+                "truth": random.random(rows) > 0.5,
+                "time": pd.date_range("2020", periods=rows, freq="s"),
+                "category": pd.Categorical.from_codes(random.integers(0, 3, rows), pd.Index(["a", "b", "c"])),
+                "text": [f"item {row % 1000}" for row in range(rows)],
+            }
+        )
+
+    @cached_property
+    def _dict(self) -> Any:
+        def leaves(i: int, j: int) -> dict[str, Any]:
+            values = [i, j, -i, i * j, j / 7, 1.5, f"{i} {j}", "x", None, True]
+            return {f"leaf {number}": value for number, value in enumerate(values)}
+
+        return {f"outer {i}": {f"inner {j}": leaves(i, j) for j in range(100)} for i in range(100)}
+
+    @cached_property
+    def _program(self) -> Path:
+        """A folder with `app.py`, whose function reaches all helpers through a tree over all modules."""
+        folder = self.folder / "many"
+        folder.mkdir()
+        texts = {module: f"LIMIT = {module}\n" for module in range(MODULES)}
+        for helper in range(HELPERS):
+            used = [child for child in (2 * helper + 1, 2 * helper + 2) if child < HELPERS]
+            imports = "".join(f"import m{child % MODULES}\n" for child in used)
+            calls = "".join(f"    found.append(m{child % MODULES}.h{child}(x + {helper}))\n" for child in used)
+            texts[helper % MODULES] += (
+                f"{imports}def h{helper}(x):\n    found = []\n    for i in range(3):\n        if x > LIMIT + i:\n"
+                f"            found.append(sorted([x, {helper}, i]))\n{calls}    return found\n"
+            )
+        for module, text in texts.items():
+            (folder / f"m{module}.py").write_text(text)
+        head = "import m0\nfrom perscache import Cache\n@Cache(storage='memory://')\n"
+        (folder / "app.py").write_text(f"{head}def f(x):\n    return m0.h0(x)\n")
+        return folder
+
+    def _milliseconds_of_value(self, value: Any, repetitions: int = 1) -> float:
+        return self._milliseconds(lambda: self.key_of_value(value), repetitions)
+
+    @staticmethod
+    def _milliseconds(call: Callable[[], object], repetitions: int = 1) -> float:
+        start = time.perf_counter()
+        for _ in range(repetitions):
+            call()
+        return (time.perf_counter() - start) / repetitions * 1e3
+
+
+def key_decorator(library: str, folder: Path) -> Any:
+    """The library's decorator. What it returns is asked for keys like a function of perscache, ``f.cache.key(…)``.
+
+    Programs that import `perscache.Cache` get this decorator from it.
+    """
+    match library:
+        case "perscache":
+            return decorator(library, folder)
+        case "joblib":
+            from joblib.memory import MemorizedFunc
+
+            decorate = decorator(library, folder)
+            _give_keys(MemorizedFunc, _key_of_joblib)
+        case "checkpointer":
+            import checkpointer
+
+            decorate = checkpointer.checkpoint(directory=folder, capture=True, verbosity=0)
+            _give_keys(checkpointer.CachedFunction, _key_of_checkpointer)
+        case "dask":
+            from dask.base import tokenize
+
+            tokenized = SimpleNamespace(cache=SimpleNamespace(key=tokenize))
+
+            def decorate(_: object) -> Any:
+                return tokenized
+
+        case _:
+            raise ValueError(f"{library} makes no keys")
+    stand_in = ModuleType("perscache")
+    vars(stand_in)["Cache"] = lambda *_, **__: decorate
+    sys.modules["perscache"] = stand_in
+    return decorate
+
+
+def _give_keys(decorated: type, key: Callable[..., str]) -> None:
+    handle = property(lambda function: SimpleNamespace(key=partial(key, function)))
+    decorated.cache = handle  # type: ignore[attr-defined]  # on the class, where no peer looks for an object's state
+
+
+def _key_of_joblib(function: Any, *args: Any, **kwargs: Any) -> str:
+    # What its decorator compares: the function's name, its source, its arguments.
+    return repr((function.func_id, function.func_code_info[0], function._get_args_id(*args, **kwargs)))
+
+
+def _key_of_checkpointer(function: Any, *args: Any, **kwargs: Any) -> str:
+    return f"{function.storage.fn_id()}/{function.get_call_hash(*args, **kwargs)}"
+
+
+def key_of_value(library: str, function: Any) -> Callable[..., Any]:
+    """What the library documents for the key of a value: on the decorated function, or a function of its own."""
+    match library:
+        case "joblib":
+            import joblib
+
+            return joblib.hash  # type: ignore[no-any-return]
+        case "checkpointer":
+            return function.get_call_hash  # type: ignore[no-any-return]
+    return function.cache.key  # type: ignore[no-any-return]
+
+
+def key_of_made(key: Callable[[Any], str], make: Callable[[], Any]) -> str:
+    """The key of a value made for it alone."""
+    return key(make())
+
+
+def judge(equal: bool, *keys: Callable[[], str]) -> dict[str, int]:
+    """One case: the key of a thing, of the same thing made again, and of the other one, which is ``equal`` or not."""
+    try:
+        one, again, other = (in_time(key) for key in keys)
+    except (Exception, KeyboardInterrupt):  # noqa: BLE001 - whatever a library raises here is its answer
+        return {"cases": 1, "no key": 1}
+    if one != again or (equal and one != other):
+        return {"cases": 1, "needless misses": 1}
+    return {"cases": 1, "wrong hits": int(not equal and one == other)}
+
+
+def in_time(key: Callable[[], str]) -> str:
+    """A key, or KeyboardInterrupt, which no library catches, at the deadline."""
+    deadline = threading.Timer(DEADLINE, interrupt_main)
+    deadline.start()
+    try:
+        return key()
+    finally:
+        deadline.cancel()
+
+
+def main() -> None:
+    """Answer one task a line."""
+    warnings.simplefilter("ignore")
+    answer_tasks(Keymaker(sys.argv[1], Path(sys.argv[2])))
+
+
+if __name__ == "__main__":
+    main()
