@@ -8,11 +8,13 @@ the distribution's extra ``test``. The tests run from a copy, so that nothing bu
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
 import venv
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -22,10 +24,11 @@ CORE = "perscache-core"
 def main(folder: Path, distributions: list[str]) -> int:
     """Test each of the named distributions in ``folder``; the exit code is the number that failed."""
     wheels = build_wheels({CORE, *distributions}, folder / "wheels")
-    results = {name: is_complete(wheels[name]) and passes_alone(name, wheels, folder / name) for name in distributions}
-    for name, passed in results.items():
-        print(f"{'ok' if passed else 'FAILED':8}{name}")
-    return sum(not passed for passed in results.values())
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        passed = list(pool.map(lambda name: passes_alone(name, wheels, folder / name), distributions))
+    for name, good in zip(distributions, passed, strict=True):
+        print(f"{'ok' if good else 'FAILED':8}{name}")
+    return passed.count(False)
 
 
 def build_wheels(names: set[str], folder: Path) -> dict[str, Path]:
@@ -37,32 +40,37 @@ def build_wheels(names: set[str], folder: Path) -> dict[str, Path]:
     return {wheel.name.partition("-")[0].replace("_", "-"): wheel for wheel in folder.glob("*.whl")}
 
 
-def is_complete(wheel: Path) -> bool:
-    """Whether the wheel carries the licence and the marker of typed packages, and nothing but package and metadata."""
-    with zipfile.ZipFile(wheel) as archive:
-        files = archive.namelist()
-        licences = [archive.read(file) for file in files if file.endswith("/LICENSE")]
-    complaints = [f"holds {file}" for file in files if not file.startswith("perscache") or "/." in file]
-    if licences != [(ROOT / "LICENSE").read_bytes()]:
-        complaints.append("lacks a copy of the root's LICENSE")
-    if not any(file.endswith("/py.typed") for file in files):
-        complaints.append("lacks py.typed")
-    for complaint in complaints:
-        print(f"{wheel.name} {complaint}")
-    return not complaints
-
-
 def passes_alone(name: str, wheels: dict[str, Path], home: Path) -> bool:
-    """Whether the tests of the distribution pass in an environment made for it in ``home``."""
-    print(f"-- {name} on Python {sys.version.partition(' ')[0]}", flush=True)
+    """Whether the wheel is complete, and its tests pass in an environment made for it in ``home``."""
     environment = home / "environment"
     venv.create(environment, with_pip=True, clear=True)
     python = environment / ("Scripts" if sys.platform == "win32" else "bin") / "python"
     shutil.copytree(ROOT / name / "tests", home / name / "tests")
     shutil.copy(ROOT / "pyproject.toml", home)
-    install = [str(python), "-m", "pip", "install", "-q", str(wheels[CORE]), f"{wheels[name]}[test]"]
-    test = [str(python), "-m", "pytest", "-q", f"{name}/tests"]
-    return all(subprocess.run(command, cwd=home, check=False).returncode == 0 for command in (install, test))
+    told = complaints(wheels[name])
+    passed = not told
+    install = ["pip", "install", "-q", str(wheels[CORE]), f"{wheels[name]}[test]"]
+    for command in (install, ["pytest", "-q", f"{name}/tests"]):
+        done = subprocess.run(
+            [python, "-m", *command], cwd=home, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        )
+        told.append(done.stdout)
+        passed = passed and done.returncode == 0
+    print(f"-- {name} on Python {sys.version.partition(' ')[0]}", *told, sep="\n", flush=True)
+    return passed
+
+
+def complaints(wheel: Path) -> list[str]:
+    """What keeps the wheel from being the package, its metadata, the licence and the marker of typed packages."""
+    with zipfile.ZipFile(wheel) as archive:
+        files = archive.namelist()
+        licences = [archive.read(file) for file in files if file.endswith("/LICENSE")]
+    found = [f"{wheel.name} holds {file}" for file in files if not file.startswith("perscache") or "/." in file]
+    if licences != [(ROOT / "LICENSE").read_bytes()]:
+        found.append(f"{wheel.name} lacks a copy of the root's LICENSE")
+    if not any(file.endswith("/py.typed") for file in files):
+        found.append(f"{wheel.name} lacks py.typed")
+    return found
 
 
 if __name__ == "__main__":
