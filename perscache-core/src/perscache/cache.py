@@ -260,6 +260,7 @@ class Cache:
             observers=self._observers,
             signer=self._signer,
             format=serializer.name or type(serializer).__name__,
+            prefix=builder.folder + ("/" if storage.folders else "-"),
             suffix="." + _extension(serializer),
             statistics=self._statistics(builder, storage),
             acceptance=Acceptance(builder, storage),

@@ -37,7 +37,11 @@ class Plan:
     observers: Observers
     signer: Signer | None
     format: str
+    """The serializer's name."""
+    prefix: str
+    """What every storage path of the function begins with: its folder, and what the storage puts behind that."""
     suffix: str
+    """What every storage path ends with."""
     statistics: Statistics
     acceptance: Acceptance
 
@@ -53,8 +57,7 @@ class Plan:
 
     def path(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
         """The storage path of a call; raises UnkeyableError, and TypeError where the call does not fit."""
-        separator = "/" if self.storage.folders else "-"
-        return f"{self.builder.folder}{separator}{self.builder.digest(args, kwargs)}{self.suffix}"
+        return f"{self.prefix}{self.builder.digest(args, kwargs)}{self.suffix}"
 
     def decode(self, path: str, data: bytes | memoryview) -> Any:
         """The value of stored bytes."""
