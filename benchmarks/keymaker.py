@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import multiprocessing
 import re
 import shutil
 import subprocess
 import sys
-import threading
 import time
 import warnings
-from _thread import interrupt_main
 from collections import Counter
 from collections.abc import Callable
 from functools import cached_property, partial
@@ -31,10 +30,11 @@ from contestant import decorator, load_module, version
 from process import HERE, answer_tasks
 
 CALLS, LARGE, MODULES, HELPERS = 2000, 3, 40, 300
-DEADLINE = 1.0  # seconds for one key of a small value
+DEADLINE = 3.0  # seconds for the keys of a case
 CASES = HERE.parent / "perscache-core" / "tests"
 OWN_WAYS = re.compile(r"@cache\(\w+=|says? (its|their) key")  # settings of perscache, and its `__cache_key__`
 ANSWERS = ("wrong hits", "needless misses", "no key", "cases")
+NO_KEY = {"cases": 1, "no key": 1}
 
 FUNCTION = """
 def function(a, b=0, c=0):
@@ -278,24 +278,34 @@ def key_of_made(key: Callable[[Any], str], make: Callable[[], Any]) -> str:
 
 
 def judge(equal: bool, *keys: Callable[[], str]) -> dict[str, int]:
-    """One case: the key of a thing, of the same thing made again, and of the other one, which is ``equal`` or not."""
+    """One case: the key of a thing, of the same thing made again, and of the other one, which is ``equal`` or not.
+
+    In a process of its own: nothing is left over from the cases before, and what never ends can be killed.
+    """
+    processes = multiprocessing.get_context("fork")
+    verdicts, verdict = processes.Pipe(duplex=False)
+    process = processes.Process(target=lambda: verdict.send(judge_here(equal, *keys)))
+    process.start()
+    verdict.close()
     try:
-        one, again, other = (in_time(key) for key in keys)
-    except (Exception, KeyboardInterrupt):  # noqa: BLE001 - whatever a library raises here is its answer
-        return {"cases": 1, "no key": 1}
+        return verdicts.recv() if verdicts.poll(DEADLINE) else NO_KEY
+    except EOFError:
+        return NO_KEY
+    finally:
+        process.kill()
+        process.join()
+        verdicts.close()
+
+
+def judge_here(equal: bool, *keys: Callable[[], str]) -> dict[str, int]:
+    """`judge`, in this process."""
+    try:
+        one, again, other = (key() for key in keys)
+    except Exception:  # noqa: BLE001 - whatever a library raises here is its answer
+        return NO_KEY
     if one != again or (equal and one != other):
         return {"cases": 1, "needless misses": 1}
     return {"cases": 1, "wrong hits": int(not equal and one == other)}
-
-
-def in_time(key: Callable[[], str]) -> str:
-    """A key, or KeyboardInterrupt, which no library catches, at the deadline."""
-    deadline = threading.Timer(DEADLINE, interrupt_main)
-    deadline.start()
-    try:
-        return key()
-    finally:
-        deadline.cancel()
 
 
 def main() -> None:

@@ -3,7 +3,8 @@
     python3 benchmarks/keys.py
 
 Each library runs in a process and an environment of its own, made here with pip; the rounds are interleaved, and the
-median of all rounds counts. Prints Markdown tables, and writes what they hold beside this file as JSON.
+median of all rounds counts. Prints Markdown tables, and writes what they hold beside this file as JSON. Needs a system
+that forks.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ Asked: perscache `f.cache.key(…)`, which binds, checks the code and gives the 
 `joblib.hash(…)` for all else; dask `dask.base.tokenize(…)`, which knows arguments only; checkpointer
 `f.get_call_hash(…)` of its decorated function."""
 COUNTED = """\
-Wrong hits / needless misses / no key (an error, or nothing within a second), of so many pairs of programs or values.
-Pairs about ways that only perscache has (its settings, `__cache_key__`) are left out for the others."""
+Wrong hits / needless misses / no key (an error, or nothing within three seconds), of so many pairs of programs or
+values. Pairs about ways that only perscache has (its settings, `__cache_key__`) are left out for the others."""
 
 # Prints by how many MiB the peak of memory grows while an array of 1 GiB in Fortran's order is keyed.
 MEMORY = """
