@@ -224,7 +224,8 @@ def test_a_child_that_is_forked_in_the_middle_of_stores_works(tmp_path, kind):
         stop.set()
         for writer in writers:
             writer.join()
-    assert sum(1 for _ in storage.entries()) <= 50 + 4
+    # One for each writer, and one for each child: it ends at once, with what it may not have counted yet.
+    assert sum(1 for _ in storage.entries()) <= 50 + 4 + 20
 
 
 def test_a_process_stopped_while_it_holds_the_counters_keeps_nobody_waiting_for_long(tmp_path):
