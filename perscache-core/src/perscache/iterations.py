@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from .calls import bypassed, unkeyed
 from .errors import PluginError, SerializationError
@@ -18,6 +18,8 @@ from .plan import Plan
 from .protocol import Missed, Notes, Question, Result, absent, describe, keep, look_up, tell_miss
 from .statistics import Reason
 from .steps import Step, arun, run
+
+T = TypeVar("T")
 
 _IMMUTABLE: Final = frozenset({int, float, complex, bool, str, bytes, type(None)})
 
@@ -98,24 +100,7 @@ class Iterations:
     def _open(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], mode: Mode | None
     ) -> tuple[Iterator[Any] | Result[list[Any]], Recording]:
-        """Where the items come from, and the recording that listens."""
-
-        def compute() -> Iterator[Any]:
-            return self.function(*args, **kwargs)
-
-        plan = self.plan
-        mode = plan.modes.current(mode)
-        if mode is Mode.BYPASS:
-            return bypassed(plan, compute), Recording()
-        try:
-            question = Question(plan, plan.path(args, kwargs), args, kwargs, mode)
-        except PluginError as error:
-            return unkeyed(plan, error, compute), Recording()
-        found = run(look_up(question)) if mode.reads else Missed(Reason.FORCED)
-        if isinstance(found, Result):
-            return found, Recording()
-        recording = _begin(question, found)
-        return compute(), recording
+        return run(_opening(self.plan, lambda: self.function(*args, **kwargs), args, kwargs, mode))
 
     def _relay(self, source: Iterator[Any] | Result[list[Any]], recording: Recording) -> Generator[Any, Any, Any]:
         if isinstance(source, Result):
@@ -210,24 +195,25 @@ class AsyncIterations:
     async def _open(
         self, args: tuple[Any, ...], kwargs: dict[str, Any], mode: Mode | None
     ) -> tuple[AsyncIterator[Any] | Result[list[Any]], Recording]:
-        """Where the items come from, and the recording that listens."""
+        return await arun(_opening(self.plan, lambda: self.function(*args, **kwargs), args, kwargs, mode))
 
-        def compute() -> AsyncIterator[Any]:
-            return self.function(*args, **kwargs)
 
-        plan = self.plan
-        mode = plan.modes.current(mode)
-        if mode is Mode.BYPASS:
-            return bypassed(plan, compute), Recording()
-        try:
-            question = Question(plan, plan.path(args, kwargs), args, kwargs, mode)
-        except PluginError as error:
-            return unkeyed(plan, error, compute), Recording()
-        found = (await arun(look_up(question))) if mode.reads else Missed(Reason.FORCED)
-        if isinstance(found, Result):
-            return found, Recording()
-        recording = _begin(question, found)
-        return compute(), recording
+def _opening(
+    plan: Plan, compute: Callable[[], T], args: tuple[Any, ...], kwargs: dict[str, Any], mode: Mode | None
+) -> Generator[Step, Any, tuple[T | Result[list[Any]], Recording]]:
+    """Where the items of a call come from, and the recording that listens."""
+    mode = plan.modes.current(mode)
+    if mode is Mode.BYPASS:
+        return bypassed(plan, compute), Recording()
+    try:
+        question = Question(plan, plan.path(args, kwargs), args, kwargs, mode)
+    except PluginError as error:
+        return unkeyed(plan, error, compute), Recording()
+    found = (yield from look_up(question)) if mode.reads else Missed(Reason.FORCED)
+    if isinstance(found, Result):
+        return found, Recording()
+    recording = _begin(question, found)
+    return compute(), recording
 
 
 def _begin(question: Question, missed: Missed) -> Recording:
