@@ -126,6 +126,9 @@ def _manager(source: object, label: str, claim: Claim | None, answers: dict[Kind
         raise PluginContractError(
             f"{label} fails to say what it provides ({type(error).__name__}: {error}): mend its perscache_… hooks"
         ) from error
+    finally:
+        for answer in (answer for given in answers.values() for answer in given if inspect.iscoroutine(answer)):
+            answer.close()  # Nobody awaits it; the refusal that follows says so, and Python need not.
     _check_hooks(manager, source, label)
     return manager
 
