@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import sys
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -144,6 +146,33 @@ def test_threads_keep_the_limit_and_the_count():
     storage.clear()
     storage.write("f/a.json", b"x" * 5000)
     assert held(storage) == ["f/a.json"]
+
+
+def test_hits_disturb_neither_stores_at_the_limit_nor_listings():
+    storage = MemoryStorage(max_entries=8)
+    paths = [f"f/{number}.json" for number in range(12)]
+    done = threading.Event()
+
+    def hit() -> None:
+        while not done.is_set():
+            for path in paths:
+                with suppress(FileNotFoundError):
+                    storage.load(path)
+
+    threads = [threading.Thread(target=hit) for _ in range(4)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    for thread in threads:
+        thread.start()
+    try:
+        for number in range(5_000):
+            storage.write(paths[number % 12], b"1")
+            assert len(list(storage.entries())) == min(number + 1, 8)
+    finally:
+        done.set()
+        sys.setswitchinterval(interval)
+        for thread in threads:
+            thread.join()
 
 
 def test_a_wrong_option_is_refused():

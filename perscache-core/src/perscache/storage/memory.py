@@ -30,7 +30,11 @@ class Kept(NamedTuple):
 
 
 class Shelf:
-    """The results of one name, in the order of their last use; a lock for those who change it."""
+    """The results of one name, in the order of their last use; a lock for those who change it.
+
+    A hit takes no lock, and moves what it read to the end of the order: whoever holds the lock still sees the order
+    change, but not what is kept.
+    """
 
     def __init__(self) -> None:
         """Empty."""
@@ -44,6 +48,18 @@ class Shelf:
         entry = self.kept.pop(path).entry
         self.bytes -= entry.size
         return entry
+
+    def remove_eldest(self) -> Entry:
+        """Take out what was used longest ago; there is something, and the lock is held."""
+        # In one step: between iter() and next() a hit may change the order, which ends an iteration.
+        _, kept = self.kept.popitem(last=False)
+        self.bytes -= kept.entry.size
+        return kept.entry
+
+    def entries(self) -> list[Entry]:
+        """What is kept, in no order; the lock is held."""
+        # As a plain dict, which hits do not change, whatever they do to the order.
+        return [kept.entry for kept in dict.values(self.kept)]
 
 
 _shelves: WeakSet[Shelf] = WeakSet()
@@ -117,7 +133,7 @@ class MemoryStorage(Storage):
             if entry.path in shelf.kept:
                 shelf.remove(entry.path)
             while shelf.kept and self._full(shelf, size, 1):
-                evicted.append(shelf.remove(next(iter(shelf.kept))))
+                evicted.append(shelf.remove_eldest())
             shelf.kept[entry.path] = kept
             shelf.bytes += size
         self._tell(evicted, "limit")
@@ -141,7 +157,7 @@ class MemoryStorage(Storage):
     def entries(self, function: str | None = None) -> Iterator[Entry]:
         """What was stored when this was called."""
         with self._shelf.lock:
-            entries = [kept.entry for kept in self._shelf.kept.values()]
+            entries = self._shelf.entries()
         return (entry for entry in entries if function is None or entry.path.partition("/")[0] == function)
 
     def delete(self, path: str) -> bool:
@@ -162,7 +178,7 @@ class MemoryStorage(Storage):
         evicted: list[Entry] = []
         with shelf.lock:
             while shelf.kept and self._full(shelf, 0, 0):
-                evicted.append(shelf.remove(next(iter(shelf.kept))))
+                evicted.append(shelf.remove_eldest())
         self._tell(evicted, "limit")
         return gone + len(evicted)
 
