@@ -15,6 +15,7 @@ import ipaddress
 import math
 import operator
 import pathlib
+import pickle
 import re
 import types
 import typing
@@ -26,6 +27,7 @@ from typing import Any
 import pytest
 
 from perscache import Cache
+from perscache.errors import UnkeyableError
 
 cache = Cache(storage="memory://")
 
@@ -445,9 +447,12 @@ def test_a_refused_iterator_has_not_moved() -> None:
 
 def test_a_refusal_names_the_path() -> None:
     connection = __import__("sqlite3").connect(":memory:")
-    with pytest.raises(TypeError, match=r"argument 'value' → \['db'\] → \.conn: sqlite3\.Connection"):
+    with pytest.raises(UnkeyableError, match=r"argument 'value' → \['db'\] → \.conn: sqlite3\.Connection") as caught:
         key({"db": Plain(conn=connection)})
     connection.close()
+    for error in (caught.value, pickle.loads(pickle.dumps(caught.value))):
+        assert error.path == ["argument 'value'", "['db']", ".conn"]
+        assert error.reason.startswith("sqlite3.Connection ")
 
 
 def test_a_value_too_deep_is_refused_clearly() -> None:

@@ -22,6 +22,8 @@ PerscacheWarning (UserWarning)        trouble that cost no result
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class PerscacheError(Exception):
     """The root: ``except PerscacheError`` catches whatever is ours."""
@@ -43,7 +45,17 @@ class ConfigurationError(PerscacheError, ValueError):
 
 
 class UnkeyableError(PerscacheError, TypeError):
-    """A value has no identity that a key could be made of."""
+    """A value has no identity that a key could be made of.
+
+    ``path`` leads from the argument to the culprit, ``["argument 'cfg'", "['db']", ".conn"]``; ``reason`` says what it
+    is, and why it has no identity.
+    """
+
+    def __init__(self, message: str = "", *, path: Sequence[str] = (), reason: str = "") -> None:
+        """With the message that people read, which is the reason where there is no other."""
+        super().__init__(message or reason)
+        self.path = list(path)
+        self.reason = reason or message
 
 
 class SerializationError(PerscacheError, ValueError):

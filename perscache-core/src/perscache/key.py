@@ -172,12 +172,12 @@ class KeyBuilder:
         leave_out = (
             f"leave it out (ignore={found[1]!r}, or Annotated[..., Ignore] on the parameter)" if found else "give key="
         )
-        full = UnkeyableError(
+        return UnkeyableError(
             f"{self.function_name}: {error}; {leave_out}, or say what counts of it (hashers={{its type: function}}, "
-            "or a __cache_key__ method of its class)"
+            "or a __cache_key__ method of its class)",
+            path=error.path,
+            reason=error.reason,
         )
-        full.path, full.reason = getattr(error, "path", []), getattr(error, "reason", "")  # type: ignore[attr-defined]
-        return full
 
 
 def _check_hashers(hashers: Mapping[type, Handler] | None) -> None:

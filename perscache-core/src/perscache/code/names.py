@@ -49,7 +49,7 @@ class Uses:
     words: set[str] = field(default_factory=set)
     """Attributes and texts: what may be read from a module that is passed around."""
     imports: set[tuple[str, int, tuple[str, ...]]] = field(default_factory=set)
-    """Imports inside the code: module, level, names."""
+    """Imports inside the code, by statement or by a call with the name written out: module, level, names."""
 
     @property
     def texts(self) -> bool:
@@ -119,6 +119,9 @@ class _Reading:
             if name == "IMPORT_NAME":
                 level, names = constants[-2:] if len(constants) > 1 else (0, None)
                 self.found.imports.add((instruction.argval, level or 0, names or ()))
+            elif name == "LOAD_CONST" and isinstance(instruction.argval, str) and self._calls_import():
+                module = instruction.argval.lstrip(".")
+                self.found.imports.add((module, len(instruction.argval) - len(module), ()))
             constants = [*constants[-1:], instruction.argval] if name in _CONSTANTS else []
             self._step(instruction)
             if instruction.opcode in _JUMPS:
@@ -126,6 +129,12 @@ class _Reading:
             unreachable = name in _ENDS
         for symbol in self.symbols:
             self._record(symbol)
+
+    def _calls_import(self) -> bool:
+        """Whether what is pushed next is the first argument of ``importlib.import_module`` or ``__import__``."""
+        # Python 3.13 may push a NULL behind the callee, 3.11 and 3.12 before it.
+        callee = next((symbol for symbol in reversed(self.stack[-2:]) if symbol), None)
+        return callee is not None and callee.kind == "g" and callee.chain[-1] in {"import_module", "__import__"}
 
     def _record(self, symbol: _Symbol) -> None:
         if symbol.kind == "g":

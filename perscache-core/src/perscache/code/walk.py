@@ -298,7 +298,10 @@ class _Walk:
 
     def _globals(self, found: Uses, namespace: dict[str, Any], module: str) -> list[Any]:
         items: list[Any] = []
-        for chain in sorted(found.chains):
+        chains = found.chains
+        if ("globals",) in chains:  # what it may read by names that are written out, globals()["LIMIT"]
+            chains = chains | {(word,) for word in found.words & namespace.keys()}
+        for chain in sorted(chains):
             item = self._chain(chain, namespace, found, module, frozenset())
             if item is not None:
                 items.append((chain, item))

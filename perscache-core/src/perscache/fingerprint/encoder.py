@@ -448,25 +448,11 @@ def shown(key: Any) -> str:
 
 def refuse_value(value: Any, why: str) -> bytes:
     """Raise the refusal of a value that has no identity."""
-    error = UnkeyableError()
-    reason = f"{type_name(type(value))} {why}"
-    error.path, error.reason = [], reason  # type: ignore[attr-defined]
-    error.args = (reason,)
-    raise error
+    raise UnkeyableError(f"{type_name(type(value))} {why}")
 
 
 def step(error: UnkeyableError, place: str) -> None:
     """Let a refusal say where it happened, as seen from one level higher; "" for no change of place."""
-    path = path_of(error)
     if place:
-        path.insert(0, place)
-    reason: str = error.reason  # type: ignore[attr-defined]
-    error.args = (f"{' → '.join(path)}: {reason}" if path else reason,)
-
-
-def path_of(error: UnkeyableError) -> list[str]:
-    """Where a refusal happened, outermost place first."""
-    if not hasattr(error, "path"):  # raised by a user's own __cache_key__ or handler
-        error.path, error.reason = [], str(error)  # type: ignore[attr-defined]
-    path: list[str] = error.path  # type: ignore[attr-defined]
-    return path
+        error.path.insert(0, place)
+    error.args = (f"{' → '.join(error.path)}: {error.reason}" if error.path else error.reason,)

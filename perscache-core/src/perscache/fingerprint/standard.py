@@ -31,7 +31,6 @@ from .encoder import (
     of_list,
     of_set,
     of_tuple,
-    path_of,
     step,
     tagged,
 )
@@ -174,7 +173,7 @@ def by_parts(parts: Callable[[Any], tuple[Any, ...]], *names: str) -> Build:
         try:
             return tagged(run, type(value), payload)
         except UnkeyableError as error:
-            path = path_of(error)
+            path = error.path
             if path and path[0] in places:
                 name = places[path.pop(0)]
                 if name == "." and path and path[0].startswith("['"):
