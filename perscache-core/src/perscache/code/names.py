@@ -119,9 +119,8 @@ class _Reading:
             if name == "IMPORT_NAME":
                 level, names = constants[-2:] if len(constants) > 1 else (0, None)
                 self.found.imports.add((instruction.argval, level or 0, names or ()))
-            elif name == "LOAD_CONST" and isinstance(instruction.argval, str) and self._calls_import():
-                module = instruction.argval.lstrip(".")
-                self.found.imports.add((module, len(instruction.argval) - len(module), ()))
+            elif name == "LOAD_CONST" and self._calls_import():
+                self._imported(instruction.argval)
             constants = [*constants[-1:], instruction.argval] if name in _CONSTANTS else []
             self._step(instruction)
             if instruction.opcode in _JUMPS:
@@ -135,6 +134,11 @@ class _Reading:
         # Python 3.13 may push a NULL behind the callee, 3.11 and 3.12 before it.
         callee = next((symbol for symbol in reversed(self.stack[-2:]) if symbol), None)
         return callee is not None and callee.kind == "g" and callee.chain[-1] in {"import_module", "__import__"}
+
+    def _imported(self, name: Any) -> None:
+        if isinstance(name, str):
+            module = name.lstrip(".")
+            self.found.imports.add((module, len(name) - len(module), ()))
 
     def _record(self, symbol: _Symbol) -> None:
         if symbol.kind == "g":

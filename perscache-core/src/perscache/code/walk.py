@@ -9,7 +9,7 @@ import importlib.util
 import sys
 import types
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, MutableMapping, MutableSequence, MutableSet
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from marshal import dumps
 from typing import Any, NamedTuple
@@ -19,6 +19,7 @@ from blake3 import blake3
 from .. import trouble
 from ..fingerprint.encoder import Encoder, Handler, type_name
 from . import origin
+from .changes import changed_by, is_changed
 from .classes import class_items
 from .guards import Guards
 from .names import Chain, Uses, uses
@@ -231,7 +232,7 @@ class _Walk:
         if registry := _dispatch_registry(function):
             return dumps((*items, self._value(f"registry of {title}", registry)), 2)
         if users and self.track == "deps":
-            self._note_changes(found, namespace)
+            self.learned.changed.update(changed_by(found, namespace))
             items += self._globals(found, namespace, module)
         self.quiet = not users
         items += self._closure(function, found, title)
@@ -265,7 +266,7 @@ class _Walk:
             except ValueError:
                 items.append((name, "empty"))
                 continue
-            if _is_changed((name,), value, found.changed_free, found.called_free):
+            if is_changed(name, value, found.changed_free, found.called_free):
                 items.append((name, "changed"))
                 continue
             self.guards.cell(cell, value)
@@ -423,45 +424,6 @@ class _Walk:
             items.append((word, self._chain((word,), vars(module), found, name, frozenset())))
         return tuple(items)
 
-    def _note_changes(self, found: Uses, namespace: dict[str, Any]) -> None:
-        """Globals that the code itself assigns or fills: state, not configuration."""
-        for chain in found.changed:
-            self._note(chain, namespace, called=False)
-        for chain in found.called:
-            self._note(chain, namespace, called=True)
-        for chain in found.chains:
-            self._note_method(chain, namespace)
-
-    def _note_method(self, chain: Chain, namespace: dict[str, Any]) -> None:
-        """Fields that a method sets which is called on a global."""
-        name, *rest = chain
-        value = namespace.get(name)
-        while len(rest) > 1 and isinstance(value, types.ModuleType):
-            value, rest = vars(value).get(rest[0]), rest[1:]
-        kind: type = type(value)
-        if len(rest) != 1 or isinstance(value, type | types.FunctionType | types.ModuleType) or not is_users(kind):
-            return
-        method = getattr(kind, rest[0], None)
-        if isinstance(method, types.FunctionType) and method.__code__.co_argcount:
-            first = method.__code__.co_varnames[0]
-            set_there = uses(method.__code__)
-            for found in set_there.assigned_local | set_there.filled_local:
-                if found[0] == first and len(found) > 1:
-                    self.learned.changed.add((id(value), found[1]))
-
-    def _note(self, chain: Chain, namespace: dict[str, Any], *, called: bool) -> None:
-        name, *rest = chain
-        value = namespace.get(name)
-        while rest and isinstance(value, types.ModuleType):
-            namespace, (name, *rest) = vars(value), rest
-            value = namespace.get(name)
-        if called and not _is_container(_follow(value, rest)):
-            return
-        if rest and isinstance(value, type | types.FunctionType):
-            self.learned.changed.add((id(value), rest[0]))
-        elif not isinstance(value, type | types.FunctionType | types.ModuleType) or not rest:
-            self.learned.changed.add((id(namespace), name))
-
     # --- Values.
 
     def _value(self, place: str, value: Any, *, part: bool = True) -> bytes:
@@ -487,24 +449,6 @@ _OF_THE_MODULE = frozenset({
 def _dispatch_registry(function: types.FunctionType) -> Mapping[Any, Any] | None:
     registry = function.__dict__.get("registry")
     return registry if isinstance(registry, types.MappingProxyType) and "dispatch" in function.__dict__ else None
-
-
-def _is_changed(chain: Chain, value: Any, changed: set[Chain], called: set[Chain]) -> bool:
-    if isinstance(value, type | types.FunctionType | types.ModuleType):
-        return chain in changed
-    if any(found[0] == chain[0] for found in changed):
-        return True
-    return any(found[0] == chain[0] and _is_container(_follow(value, found[1:])) for found in called)
-
-
-def _follow(value: Any, attributes: Iterable[str]) -> Any:
-    for name in attributes:
-        value = getattr(value, "__dict__", {}).get(name)
-    return value
-
-
-def _is_container(value: Any) -> bool:
-    return isinstance(value, MutableMapping | MutableSequence | MutableSet) or type(value).__name__ == "deque"
 
 
 @functools.lru_cache(maxsize=1024)
