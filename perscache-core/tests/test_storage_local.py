@@ -330,6 +330,25 @@ def test_a_strangers_file_is_not_read_unless_the_storage_is_shared(storage, loca
 
 
 @pytest.mark.skipif(not ROOT, reason="only root can stand for another user")
+@pytest.mark.skipif(os.geteuid() != 0, reason="files of Windows belong to user 0, as only root's do here")
+def test_where_there_are_no_users_the_bits_of_a_file_say_nothing(location):
+    # As on Windows, where every file looks as if anybody could write it.
+    program = """
+import os, sys
+for name in ("geteuid", "getegid", "getuid", "getgid", "fork", "pread", "writev", "register_at_fork"):
+    delattr(os, name)
+for flag in ("O_CLOEXEC", "O_NOFOLLOW", "O_NONBLOCK", "O_NOATIME"):
+    delattr(os, flag)
+os.supports_fd = frozenset()
+from perscache.storage import LocalFileStorage
+storage = LocalFileStorage(sys.argv[1], max_size="1MB")
+storage.write("f/9c1e.json", b"[1]")
+os.chmod(os.path.join(sys.argv[1], "f", "9c1e.json"), 0o666)
+assert storage.read("f/9c1e.json", None) == b"[1]"
+"""
+    subprocess.run([sys.executable, "-c", program, str(location)], check=True, timeout=60)
+
+
 def test_a_read_only_folder_of_root_is_a_read_only_cache():
     with tempfile.TemporaryDirectory() as top:
         location = Path(top) / "cache"

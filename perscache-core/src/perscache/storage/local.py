@@ -39,7 +39,8 @@ _FUTURE = 5.0
 _PLACES = 4096
 _INLINE_CLEAR = 1000
 _COUNTED_CLEAR = 5000
-_REGULAR = 0o170022  # the mask of type, and of writing by the group and by others
+_USERS = hasattr(os, "geteuid")  # Windows has none, and shows every file as written by all
+_REGULAR = 0o170022 if _USERS else 0o170000  # the mask of type, and of writing by the group and by others
 _PLAIN = stat.S_IFREG
 _NOATIME = getattr(os, "O_NOATIME", 0)
 _new = tuple.__new__  # a named tuple's own constructor is written in Python and takes 0.2 µs more
@@ -88,7 +89,7 @@ class LocalFileStorage(Storage):
         self._limited = self.max_size is not None or self.max_entries is not None
         self._marking = self._limited
         self._flags = os.O_RDONLY | NONBLOCK | SAFE | (0 if self.shared else _NOATIME)
-        self._owner = os.geteuid() if hasattr(os, "geteuid") else 0
+        self._owner = os.geteuid() if _USERS else 0
         self._places: dict[str, Place] = {}
         self._begun = False
 
