@@ -187,19 +187,21 @@ def _lead(question: Question, missed: Missed, flight: Flight, seen: int) -> Gene
     held = tuple(key[1] for key in single_flight.aboard() if key[0] == storage.identity)
     with flight.leading():
         lock: Lock | None = None
-        locked = False
+        turn: bool | None = None
         try:
-            lock = storage.lock(path) if question.mode.writes else None
-            locked = lock is not None and (yield Acquire(lock, held))
-        except Exception as error:  # noqa: BLE001  # Locks save work, nothing depends on them.
-            question.failed("lock", error, "other processes may compute the same")
-        try:
-            if locked or seen != single_flight.landings():
-                # Somebody may have stored it since the look-up.
-                found = yield from look_up(question)
-                if not isinstance(found, Missed):
-                    return found
-                missed = found
+            while turn is None:
+                try:
+                    lock = lock or (storage.lock(path) if question.mode.writes else None)
+                    turn = False if lock is None else (yield Acquire(lock, held))
+                except Exception as error:  # noqa: BLE001  # Locks save work, nothing depends on them.
+                    turn = False
+                    question.failed("lock", error, "other processes may compute the same")
+                if turn is not False or seen != single_flight.landings():
+                    # Somebody may have stored it since the look-up.
+                    found = yield from look_up(question)
+                    if not isinstance(found, Missed):
+                        return found
+                    missed = found
             try:
                 outcome, flight.data = yield from _compute(question, missed)
             except Exception as error:
@@ -208,7 +210,7 @@ def _lead(question: Question, missed: Missed, flight: Flight, seen: int) -> Gene
             flight.outcome = outcome
             return outcome
         finally:
-            if lock is not None and locked:
+            if lock is not None and turn:
                 lock.release()
 
 

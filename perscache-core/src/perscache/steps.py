@@ -85,7 +85,7 @@ class Recall:
 
 @dataclass(frozen=True, slots=True)
 class Acquire:
-    """Gives whether the lock is held now."""
+    """Gives whether the lock is held now; None for: look again, ask again."""
 
     lock: Lock
     held: tuple[str, ...]

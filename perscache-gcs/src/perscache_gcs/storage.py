@@ -45,6 +45,7 @@ class GoogleCloudStorage(RemoteStorage):
     """
 
     schemes = ("gs", "gcs")
+    conditional = True
 
     url_options: ClassVar[Mapping[str, Callable[[str], Any]]] = {
         **RemoteStorage.url_options,
@@ -68,6 +69,7 @@ class GoogleCloudStorage(RemoteStorage):
         timeout: Duration = 5.0,
         cooldown: Duration = 30.0,
         sweep_every: int = 100,
+        lease: Duration = 30.0,
         session_kwargs: Mapping[str, Any] | None = None,
     ) -> None:
         """A storage at ``location``, ``"bucket/folder"``. Nothing is imported or asked before the first call.
@@ -76,10 +78,10 @@ class GoogleCloudStorage(RemoteStorage):
         Credentials object; None looks in the usual places. ``project`` pays where ``requester_pays`` is true.
         ``access`` is "read_only", "read_write" or "full_control". ``session_kwargs`` go to aiohttp's session
         (``{"trust_env": True}`` for proxies). ``timeout`` bounds a call; a body may take a second more a megabyte.
-        For ``max_size``, ``cooldown`` and ``sweep_every`` see `RemoteStorage`.
+        For ``max_size``, ``cooldown``, ``sweep_every`` and ``lease`` see `RemoteStorage`.
         """
         self.endpoint_url = endpoint_url.rstrip("/") if endpoint_url else None
-        super().__init__(location, max_size, timeout=timeout, cooldown=cooldown, sweep_every=sweep_every)
+        super().__init__(location, max_size, timeout=timeout, cooldown=cooldown, sweep_every=sweep_every, lease=lease)
         if not _BUCKET.fullmatch(self.bucket):
             raise ConfigurationError(
                 f"{self.bucket!r} is no bucket name of Google Cloud Storage: it takes 3 to 63 lower-case letters, "
@@ -113,7 +115,7 @@ class GoogleCloudStorage(RemoteStorage):
         if "crc32c" in (sent := _hashes(headers)) and sent["crc32c"] != _crc32c(body):
             raise DamagedEntry(f"gs://{self.bucket}/{name} arrived with other bytes than the server keeps")
         metadata = {key[len(_META) :].lower(): text for key, text in headers.items() if key.lower().startswith(_META)}
-        return Found(body, _created(headers), _now(headers), metadata)
+        return Found(body, _created(headers), _now(headers), metadata, headers["X-Goog-Generation"])
 
     async def _put(self, name: str, data: bytes, metadata: Mapping[str, str]) -> None:
         import mimetypes
@@ -130,7 +132,18 @@ class GoogleCloudStorage(RemoteStorage):
         else:
             await self._put_in_parts(target, resource, data)
 
-    async def _put_whole(self, target: str, resource: Mapping[str, Any], data: bytes) -> None:
+    async def _put_if(self, name: str, data: bytes, generation: str | None, term: float) -> str:
+        import json
+
+        resource = {"name": name, "contentType": "application/json", "crc32c": _crc32c(data)}
+        target = f"{self._client().upload_base}b/{self.bucket}/o"
+        answer = await self._put_whole(target, resource, data, ifGenerationMatch=generation or "0")
+        try:
+            return str(json.loads(answer)["generation"])
+        except (ValueError, TypeError, KeyError) as error:
+            raise StorageError(self._stranger()) from error
+
+    async def _put_whole(self, target: str, resource: Mapping[str, Any], data: bytes, **conditions: str) -> bytes:
         import json
         import uuid
 
@@ -143,7 +156,8 @@ class GoogleCloudStorage(RemoteStorage):
             f"\r\n--{boundary}--\r\n".encode(),
         ))  # fmt: skip
         headers = {"Content-Type": f'multipart/related; boundary="{boundary}"'}
-        await self._call("POST", target, uploadType="multipart", headers=headers, data=body)
+        _, answer = await self._call("POST", target, uploadType="multipart", headers=headers, data=body, **conditions)
+        return answer
 
     async def _put_in_parts(self, target: str, resource: Mapping[str, Any], data: bytes) -> None:
         headers, _ = await self._call("POST", target, uploadType="resumable", json=resource)

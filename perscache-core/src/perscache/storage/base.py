@@ -19,15 +19,15 @@ class Lock(ABC):
     __slots__ = ()
 
     @abstractmethod
-    def acquire(self, held: Sequence[str]) -> bool:
-        """Hold it, waiting as long as that takes.
+    def acquire(self, held: Sequence[str]) -> bool | None:
+        """Hold it: True. Look whether the result has come, and ask again: None; waiting goes on in the next `acquire`.
 
         Gives False where the wait would never end, the caller holding the locks of the paths ``held`` meanwhile, and
         where locks do not work: the caller computes then, without.
         """
 
     @abstractmethod
-    async def aacquire(self, held: Sequence[str]) -> bool:
+    async def aacquire(self, held: Sequence[str]) -> bool | None:
         """`acquire` without holding up the event loop."""
 
     @abstractmethod

@@ -7,6 +7,10 @@ import time
 from ..errors import StorageError
 
 
+class Refused(StorageError):
+    """The server answered, and will not do this: a permission, a credential, a setting is wrong."""
+
+
 class Breaker:
     """Keeps calls from a server in trouble: after each failure for ``cooldown`` seconds, but for one trial then."""
 

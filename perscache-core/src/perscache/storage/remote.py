@@ -1,7 +1,8 @@
 """What storages on other machines share: how they are named, asked, doubted, left alone and swept.
 
-A backend is a subclass with seven methods, under "The backend" below. What happens on a call is written once, as
-generators that yield requests to the backend and are sent the answers, and is driven with threads or with asyncio.
+A backend is a subclass with six methods, and one more for leases, under "The backend" below. What happens on a call is
+written once, as generators that yield requests to the backend and are sent the answers, and is driven with threads or
+with asyncio.
 """
 
 from __future__ import annotations
@@ -22,10 +23,13 @@ from typing import Any, ClassVar, NamedTuple, NoReturn, Self, TypeAlias, TypeVar
 from ..entry import ACCEPTED, Entry, Stored, moment
 from ..errors import CacheExpired, ConfigurationError, DamagedEntry, StorageError
 from ..units import Duration, Size, seconds, size_in_bytes
-from .base import Storage
-from .breaker import Breaker
+from .base import Lock, Storage
+from .breaker import Breaker, Refused
+from .lease import FOLDER, LONGEST, SHORTEST, Lease, Leases
 from .metadata import MARK, compute_time_in, digest_of, to_entry, to_metadata
 from .options import check, split_url
+
+__all__ = ["Found", "Listed", "Page", "Refused", "RemoteStorage", "Request"]
 
 log = logging.getLogger("perscache")
 
@@ -43,10 +47,6 @@ PARALLEL = 16
 """Removals under way at once."""
 
 
-class Refused(StorageError):
-    """The server answered, and will not do this: a permission, a credential, a setting is wrong."""
-
-
 class Found(NamedTuple):
     """An object as a backend read it."""
 
@@ -57,6 +57,8 @@ class Found(NamedTuple):
     """The server's clock at the answer."""
     metadata: Mapping[str, str]
     """The custom metadata, as far as the server sent it along."""
+    generation: str = ""
+    """What changes whenever the body is written again: a generation, an ETag. Leases need it."""
 
 
 class Listed(NamedTuple):
@@ -90,17 +92,23 @@ class RemoteStorage(Storage):
     ``timeout`` is how many seconds a call may wait for its server. After trouble the server is left alone for
     ``cooldown`` seconds, in which calls fail at once; then one is let through. With ``max_size``, one store in
     ``sweep_every`` is followed by a sweep in the background: over the limit, the oldest entries go, down to 90 %.
+    One machine computes an entry at a time, by a lease of ``lease`` seconds, renewed as long as the computation takes;
+    0 for none.
 
     Reading and writing raise StorageError where the server has trouble or refuses.
     """
 
     folders = True
 
+    conditional: bool = False
+    """Whether its server keeps conditions on writes, so that there can be leases; the backend then gives `_put_if`."""
+
     url_options: ClassVar[Mapping[str, Callable[[str], Any]]] = {
         "max_size": str,
         "timeout": seconds,
         "cooldown": seconds,
         "sweep_every": int,
+        "lease": seconds,
     }
     """What a URL's query may say, and how each text is read."""
 
@@ -112,6 +120,7 @@ class RemoteStorage(Storage):
         timeout: Duration = 5.0,
         cooldown: Duration = 30.0,
         sweep_every: int = 100,
+        lease: Duration = 30.0,
     ) -> None:
         """A storage at ``location``, ``"bucket/folder"``. Nothing is imported or asked before the first call."""
         self.bucket, self.prefix = _split(location, self.schemes)
@@ -123,6 +132,11 @@ class RemoteStorage(Storage):
             raise ConfigurationError(f"timeout={timeout!r} leaves {self} no time to answer: give seconds, such as 5")
         if sweep_every < 1:
             raise ConfigurationError(f"sweep_every={sweep_every!r} is no number of stores: give 1 or more")
+        self.lease = seconds(lease)
+        if self.lease and not SHORTEST <= self.lease <= LONGEST:
+            raise ConfigurationError(
+                f"lease={lease!r}: a lease takes {SHORTEST:g} to {LONGEST:g} seconds, such as 30; 0 for none"
+            )
         self._live: dict[int, Live] = {}
 
     @classmethod
@@ -211,6 +225,13 @@ class RemoteStorage(Storage):
         # Drawn, not counted: many short processes that store little must sweep too.
         if self.max_size is not None and random.random() * self.sweep_every < 1:  # noqa: S311
             self._sweep_in_background()
+
+    def lock(self, path: str) -> Lock | None:
+        """The lease of the entry under ``path``; None where the server keeps no conditions, or none are wanted."""
+        leases = self._now_live().leases
+        if not self.lease or not self.conditional or leases.conditional is False:
+            return None
+        return Lease(self, leases, f"{self._under(FOLDER)}{path}")
 
     # --- Looking and removing.
 
@@ -391,6 +412,7 @@ class RemoteStorage(Storage):
             live = self._now_live()
             live.reads.trip(error)
             live.writes.trip(error)
+            live.leases.breaker.trip(error)
             raise
         except (FileNotFoundError, CacheExpired, DamagedEntry):
             breaker.reset()
@@ -461,6 +483,15 @@ class RemoteStorage(Storage):
     def _remove(self, name: str, generation: str | None) -> Any:
         """Remove ``name``, if it is still of ``generation``; whether it did."""
 
+    def _put_if(self, name: str, data: bytes, generation: str | None, term: float) -> Any:
+        """Keep ``data`` if ``name`` is still of ``generation``, or, for None, if there is none; the new generation.
+
+        FileExistsError where it is not so, whether there is another or none; FileNotFoundError where there is no
+        bucket; Unsupported where the server knows no such conditions. After ``term`` seconds the server may forget it
+        by itself. Only where `conditional` is true; `_get` then gives generations too.
+        """
+        raise self._cannot("write on a condition")
+
     @abstractmethod
     def _no_bucket(self) -> str:
         """The message for a missing bucket: which, and what to do."""
@@ -484,6 +515,7 @@ class Live:
         self.sweeping = threading.Lock()
         self.reads = Breaker(cooldown)
         self.writes = Breaker(cooldown)
+        self.leases = Leases(cooldown)
         self.probed = False
         self.accepted: set[str] | None = None
         """Objects that are records of accepted edits, as found at the first miss; None where that is unknown."""
