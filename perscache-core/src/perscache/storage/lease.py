@@ -4,8 +4,9 @@ A lease is an object beside the entries that only one can create. Its body has a
 in seconds. The holder writes it again at each third of its term; one that is older than its term, by the server's
 clock, is of a holder that died: it is taken over on condition of its generation, and so is given back.
 
-Who finds it held looks for the result, and asks again, less and less often. Nothing but work depends on a lease: with
-trouble, or at the end of patience, everybody computes. For the scheme see H. Lai, "A robust distributed locking
+Who finds it held looks for the result, and asks again, less and less often. What the holder waits for itself stands in
+the body, too, so that waiting closes no circle. Nothing but work depends on a lease: with trouble, in a circle, or at
+the end of patience, everybody computes. For the scheme see H. Lai, "A robust distributed locking
 algorithm based on Google Cloud Storage", fullstaq.com; ages by the server's clock are ours.
 """
 
@@ -17,9 +18,10 @@ import os
 import random
 import threading
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
+from weakref import WeakSet
 
 from .. import trouble
 from ..errors import DamagedEntry, StorageError, Unsupported
@@ -27,11 +29,11 @@ from .base import Lock
 from .breaker import Breaker, Refused
 
 if TYPE_CHECKING:
-    from .remote import Found, RemoteStorage, Steps
+    from .remote import Found, RemoteStorage, Request, Steps
 
 log = logging.getLogger("perscache")
 
-FOLDER: Final = "perscache.leases"
+LEASES: Final = "perscache.leases"
 """Where leases lie, under the prefix of their storage."""
 
 SHORTEST: Final = 3.0
@@ -41,8 +43,7 @@ LONGEST: Final = 3600.0
 """Seconds of the longest term; an object that is older is nobody's."""
 
 PATIENCE: Final = 3600.0
-"""Seconds that others wait for a holder that lives. One who holds a lease itself, and so may be waited for by that
-holder, waits one term."""
+"""Seconds that others wait for a holder that lives."""
 
 _FIRST_NAP: Final = 0.05
 _LONGEST_NAP: Final = 5.0
@@ -53,10 +54,12 @@ _PART_OF_WAIT: Final = 0.125
 class Lease(Lock):
     """The lease of one entry, for one who wants to compute it."""
 
-    def __init__(self, storage: RemoteStorage, leases: Leases, name: str) -> None:
+    def __init__(self, storage: RemoteStorage, leases: Leases, path: str) -> None:
+        self.path: Final = path
+        self.held: Sequence[str] = ()
+        """What its caller holds, while it waits."""
         self._storage = storage
         self._leases = leases
-        self._name = name
         self._nonce = os.urandom(16).hex()
         self._writes = 0
         self._generation: str | None = None
@@ -64,6 +67,7 @@ class Lease(Lock):
         self._since: float | None = None
         """When somebody else was first seen to hold it."""
         self._process = os.getpid()
+        self._given_back = False
         self._writing = threading.Lock()
 
     # --- What a call uses.
@@ -113,9 +117,10 @@ class Lease(Lock):
         """Seconds until asking again; None at the end of patience."""
         if self._since is None:
             return 0.0
+        self.held = held
         waited = time.monotonic() - self._since
-        if waited > (min(self._storage.lease, PATIENCE) if held else PATIENCE):
-            log.info("%s: %s was held for %.0f s; computing too", self._storage.url, self._name, waited)
+        if waited > PATIENCE:
+            log.info("%s: %s: others compute it for %.0f s; computing too", self._storage.url, self.path, waited)
             return None
         nap = min(max(_FIRST_NAP, _PART_OF_WAIT * waited), _LONGEST_NAP)
         return nap * random.uniform(0.5, 1.0)  # noqa: S311
@@ -125,10 +130,10 @@ class Lease(Lock):
 
     def _ask_steps(self) -> Steps[bool | None]:
         # Who met a holder looks first: reading is cheaper than writing.
-        there = None if self._since is None else (yield from self._look())
+        there = None if self._since is None else (yield from self._look(self.path))
         for _ in range(2):
             if there is not None and not there.lapsed:
-                return None
+                return False if (yield from self._leads_back(there)) else None
             try:
                 self._generation = yield self._write(None if there is None else there.generation)
             except FileExistsError:
@@ -140,7 +145,7 @@ class Lease(Lock):
                 return False
             else:
                 return self._leases.conditional or (yield from self._probe_steps())
-            there = yield from self._look()
+            there = yield from self._look(self.path)
             if there is not None and there.nonce.startswith(self._nonce):
                 # It was our write, whose reply was lost.
                 self._generation = there.generation
@@ -155,17 +160,35 @@ class Lease(Lock):
             self._leases.conditional = True
             return True
         self._leases.give_up(self._storage)
-        yield partial(self._storage._remove, self._name, None)
+        yield partial(self._storage._remove, self._name(self.path), None)
+        return False
+
+    def _leads_back(self, there: _Holder) -> Steps[bool]:
+        """Whether who holds it waits, over others, for what our caller holds."""
+        seen: set[str] = set()
+        ahead = list(there.waits) if self.held else []
+        while ahead:
+            path = ahead.pop()
+            if path in self.held:
+                return True
+            if path not in seen:
+                seen.add(path)
+                other = yield from self._look(path)
+                ahead += other.waits if other is not None and not other.lapsed else ()
         return False
 
     def _asked(self, answer: bool | None) -> bool | None:
+        if answer is None:
+            self._since = self._since or time.monotonic()
+            self._leases.waiting.add(self)
+        else:
+            self._leases.waiting.discard(self)
         if answer:
             self._leases.keep(self, self._storage.lease / 3)
-        elif answer is None and self._since is None:
-            self._since = time.monotonic()
         return answer
 
     def _failed(self, error: BaseException) -> bool:
+        self._leases.waiting.discard(self)
         if isinstance(error, (StorageError, DamagedEntry)) and not isinstance(error, Refused):
             # The store of the result tells of it, if it lasts.
             log.debug("%s: computing without a lease: %s", self._storage.url, error)
@@ -181,13 +204,13 @@ class Lease(Lock):
         """Write it again, with a fresh time; whether it is still ours, as far as is known."""
         with self._writing:
             try:
-                if self._storage._run(self._renew_steps()):
-                    return True
-                log.warning("%s: %s was taken over: others may compute the same", self._storage.url, self._name)
+                kept = not self._given_back and self._storage._run(self._renew_steps())
             except (OSError, DamagedEntry) as error:
-                log.warning("%s: %s is not renewed: %s", self._storage.url, self._name, error)
+                log.warning("%s: the lease of %s is not renewed: %s", self._storage.url, self.path, error)
                 return True
-            return False
+            if not kept and not self._given_back:
+                log.warning("%s: the lease of %s was taken over: it is computed twice", self._storage.url, self.path)
+            return kept
 
     def _renew_steps(self) -> Steps[bool]:
         if (generation := self._generation) is None:
@@ -207,45 +230,51 @@ class Lease(Lock):
         try:
             threading.Thread(target=self._give_back, name="perscache-lease").start()
         except RuntimeError:
-            log.debug("%s: %s stays for its term: the interpreter ends", self._storage.url, self._name)
+            log.debug("%s: the lease of %s stays: the interpreter ends", self._storage.url, self.path)
 
     def _give_back(self) -> None:
         try:
             with self._writing:
+                self._given_back = True
                 self._storage._run(self._give_back_steps())
         except (OSError, DamagedEntry, RuntimeError) as error:
-            log.warning(
-                "%s: %s stays for its term, %g s: it could not be given back: %s",
-                *(self._storage.url, self._name, self._storage.lease, error),
-            )
+            log.warning("%s: the lease of %s stays for its term: %s", self._storage.url, self.path, error)
 
     def _give_back_steps(self) -> Steps[None]:
         generation = self._generation
         if generation is None:
             generation = yield from self._ours()
         if generation is not None:
-            yield partial(self._storage._remove, self._name, generation)
+            yield partial(self._storage._remove, self._name(self.path), generation)
 
     # --- The object.
 
-    def _write(self, generation: str | None) -> Any:
-        self._writes += 1
-        said = {"nonce": f"{self._nonce}-{self._writes}", "term": self._storage.lease, "process": os.getpid()}
-        data = json.dumps(said).encode()
-        return partial(self._storage._put_if, self._name, data, generation, self._storage.lease)
+    def _name(self, path: str) -> str:
+        return f"{self._storage._under(LEASES)}{path}"
 
-    def _look(self) -> Generator[Any, Any, _Holder | None]:
+    def _write(self, generation: str | None) -> Request:
+        self._writes += 1
+        term, waits = self._storage.lease, self._leases.waits(self.path)
+        data = json.dumps({"nonce": f"{self._nonce}-{self._writes}", "term": term, "waits": waits}).encode()
+        return partial(self._storage._put_if, self._name(self.path), data, generation, term)
+
+    def _look(self, path: str) -> Steps[_Holder | None]:
         try:
-            found: Found = yield partial(self._storage._get, self._name)
+            found: Found = yield partial(self._storage._get, self._name(path))
         except FileNotFoundError:
             return None
-        nonce, term = _read(found.data)
         age = found.now - found.created
-        return _Holder(nonce, found.generation, age >= (self._storage.lease if term is None else term))
+        try:
+            said = json.loads(found.data)
+            lapsed = age >= min(float(said["term"]), LONGEST)
+            return _Holder(str(said["nonce"]), found.generation, lapsed, tuple(map(str, said["waits"])))
+        except (ValueError, TypeError, KeyError):
+            # Not of our writing; nobody renews it.
+            return _Holder("", found.generation, age >= self._storage.lease, ())
 
-    def _ours(self) -> Generator[Any, Any, str | None]:
+    def _ours(self) -> Steps[str | None]:
         """The generation of the object, if one of our writes made it."""
-        there = yield from self._look()
+        there = yield from self._look(self.path)
         return there.generation if there is not None and there.nonce.startswith(self._nonce) else None
 
 
@@ -253,14 +282,8 @@ class _Holder(NamedTuple):
     nonce: str
     generation: str
     lapsed: bool
-
-
-def _read(body: bytes) -> tuple[str, float | None]:
-    try:
-        said = json.loads(body)
-        return str(said["nonce"]), min(float(said["term"]), LONGEST)
-    except (ValueError, TypeError, KeyError):
-        return "", None
+    waits: tuple[str, ...]
+    """The paths whose leases it waits for itself."""
 
 
 class Leases:
@@ -270,6 +293,8 @@ class Leases:
         self.breaker = Breaker(cooldown)
         self.conditional: bool | None = None
         """Whether the store keeps the conditions of writes, found out at the first lease."""
+        self.waiting: WeakSet[Lease] = WeakSet()
+        """Those that are asked for again and again; who has found the result forgets its lease."""
         self._lock = threading.Lock()
         self._due: dict[Lease, tuple[float, float]] = {}
         self._thread: threading.Thread | None = None
@@ -298,6 +323,10 @@ class Leases:
         """Renew it no more."""
         with self._lock:
             self._due.pop(lease, None)
+
+    def waits(self, path: str) -> list[str]:
+        """What those wait for who hold the lease of ``path``."""
+        return [lease.path for lease in list(self.waiting) if path in lease.held]
 
     def _renew(self) -> None:
         # Leases of one storage have one term: what comes later is due later, so that nobody needs to wake this thread.

@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
+from ..buffers import Buffer, Form, Pieces
 from ..entry import Entry, Stored, moment
 from ..errors import CacheExpired, ConfigurationError, DamagedEntry, StorageError
 from ..units import Size, size_in_bytes
@@ -24,7 +25,7 @@ from .layout import NONBLOCK, SAFE, STATE, Layout, Place
 from .ledger import LocalLedger
 from .locks import EntryLock, Locks
 from .options import check, split_url, truth, whole
-from .seal import BrokenSeal, Buffer, seal_of
+from .seal import BrokenSeal, seal_of
 from .trash import Trash
 from .usage import Usage
 
@@ -60,6 +61,7 @@ class LocalFileStorage(Storage):
     schemes: ClassVar[tuple[str, ...]] = ("file",)
     folders: ClassVar[bool] = True
     local: ClassVar[bool] = True
+    zero_copy: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -97,18 +99,26 @@ class LocalFileStorage(Storage):
 
     def read(self, path: str, deadline: datetime | None) -> bytes:
         """The bytes under ``path``; see `Storage.read`."""
-        data = self.load(path, None if deadline is None else time.time() - deadline.timestamp()).data
-        return data if isinstance(data, bytes) else bytes(data)
+        return bytes(self.load(path, None if deadline is None else time.time() - deadline.timestamp()).data)
 
-    def load(self, path: str, max_age: float | None = None) -> Stored:
-        """Every byte verified, and expired when older than ``max_age`` seconds or from the future."""
-        return self._load(path, max_age, sys.maxsize)  # type: ignore[return-value]
+    def load(self, path: str, max_age: float | None = None, form: Form = "bytes") -> Stored:
+        """Every byte verified, and expired when older than ``max_age`` seconds or from the future.
 
-    async def aload(self, path: str, max_age: float | None = None) -> Stored:
+        Asked for the ``form`` "mapped", it gives the file itself: removing or replacing the entry does not touch it.
+        A file that somebody cuts in place ends the process (SIGBUS); nothing of perscache does that.
+        """
+        return self._load(path, max_age, form, sys.maxsize)  # type: ignore[return-value]
+
+    async def aload(self, path: str, max_age: float | None = None, form: Form = "bytes") -> Stored:
         """`load`: up to 256 KiB at once, larger values in a thread."""
-        return self._load(path, max_age, INLINE) or await super().aload(path, max_age)
+        stored = self._load(path, max_age, form, INLINE)
+        if stored is not None:
+            return stored
+        import asyncio
 
-    def _load(self, path: str, max_age: float | None, at_most: int) -> Stored | None:
+        return await asyncio.to_thread(self.load, path, max_age, form)
+
+    def _load(self, path: str, max_age: float | None, form: Form, at_most: int) -> Stored | None:
         """What `load` gives, or None for a file of more than ``at_most`` bytes. Every call more would be measurable."""
         place = self._places.get(path) or self._place(path)
         try:
@@ -126,7 +136,7 @@ class LocalFileStorage(Storage):
             if max_age is not None and not -_FUTURE <= time.time() - created <= max_age:
                 raise CacheExpired(f"{place.file} was written at {moment(created):%Y-%m-%d %H:%M:%S} UTC: too old")
             try:
-                value, seconds = place.seal.read(fd, size, place.seed, place.file)
+                value, seconds = place.seal.read(fd, size, place.seed, place.file, form)
             except BrokenSeal as broken:
                 value, seconds = self._unseal(place, status, broken), None
             if self._marking and time.time_ns() - status.st_atime_ns > self._eviction.mark_after:
@@ -179,7 +189,7 @@ class LocalFileStorage(Storage):
                 f"{place.file} may be written by group {status.st_gid}: not read; use shared=True, or chmod g-w it"
             )
 
-    def _unseal(self, place: Place, status: os.stat_result, broken: BrokenSeal) -> Buffer:
+    def _unseal(self, place: Place, status: os.stat_result, broken: BrokenSeal) -> bytes:
         """The value of a file without a matching seal, if such are trusted; else DamagedEntry, and the file aside."""
         if self._trusts(place, broken):
             return broken.value
@@ -228,7 +238,7 @@ class LocalFileStorage(Storage):
         """Keep ``data`` under ``path``; see `Storage.write`."""
         self.store(Entry(path, moment(time.time()), len(data)), data)
 
-    def store(self, entry: Entry, data: bytes) -> None:
+    def store(self, entry: Entry, data: bytes | Pieces) -> None:
         """Publish ``data`` whole, under a limit after removing what was used longest ago.
 
         Raises StorageError for a value larger than ``max_size``, and any OSError of the disk; nothing is stored then.
@@ -266,7 +276,9 @@ class LocalFileStorage(Storage):
                 return max(0, os.lstat(file).st_size - place.seal.room)
         return None
 
-    def _publish(self, place: Place, file: str, data: Buffer, entry: Entry, *, bless: bool = False) -> int | None:
+    def _publish(
+        self, place: Place, file: str, data: Buffer | Pieces, entry: Entry, *, bless: bool = False
+    ) -> int | None:
         """Write ``file`` whole or not at all; the size of the value that it replaces. ``bless``: whatever was there."""
         layout = self._layout
         temporary = layout.temporary(os.path.dirname(file))
@@ -282,7 +294,8 @@ class LocalFileStorage(Storage):
             try:
                 if self.shared:  # what the umask took away
                     os.chmod(temporary, layout.file_mode)
-                place.seal.write(fd, data, place.seed, seconds, file)
+                pieces = data if isinstance(data, Pieces) else Pieces((data,))
+                place.seal.write(fd, pieces, place.seed, seconds, file)
                 now = time.time_ns()
                 os.utime(fd if _SETS_TIMES_BY_FD else temporary, ns=(now, now))
                 if durable:
@@ -310,7 +323,8 @@ class LocalFileStorage(Storage):
             if not stat.S_ISREG(status.st_mode):
                 raise StorageError(f"{present} is no plain file, and not ours to overwrite: remove it")
             if not self._layout.ours(present):
-                self._set_aside(present, place.path, status)
+                if self._set_aside(present, place.path, status) is None and _is_still(present, status):
+                    raise StorageError(f"{present} is not what we wrote and cannot be set aside: move it out of the way")
                 continue
             old = max(0, status.st_size - place.seal.room)
             expired = entry.expires is not None and (
@@ -339,7 +353,7 @@ class LocalFileStorage(Storage):
             status = os.fstat(fd)
             if status.st_mode & _REGULAR != _PLAIN or status.st_uid != self._owner:
                 self._refuse(place, status)
-            return place.seal.read(fd, status.st_size, place.seed, place.file)[0], True
+            return place.seal.read(fd, status.st_size, place.seed, place.file, "buffer")[0], True
         except BrokenSeal as broken:
             if self._trusts(place, broken):
                 return broken.value, False
@@ -462,7 +476,7 @@ class LocalFileStorage(Storage):
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode):
                 raise StorageError(f"{name} is no plain file: it cannot be sealed")
-            value, seconds = place.seal.read(fd, status.st_size, place.seed, name)
+            value, seconds = place.seal.read(fd, status.st_size, place.seed, name, "buffer")
         except BrokenSeal as broken:
             value, seconds = broken.value, None
         finally:
@@ -578,6 +592,14 @@ def _entry(path: str, status: os.stat_result, known: dict[str, Any]) -> Entry:
         arguments=known.get("arguments", ""),
         parts=known.get("parts", {}),
     )
+
+
+def _is_still(file: str, status: os.stat_result) -> bool:
+    """Whether ``file`` is the one of which ``status`` was taken."""
+    try:
+        return os.path.samestat(status, os.lstat(file))
+    except FileNotFoundError:
+        return False
 
 
 def _flush_folder(folder: str) -> None:

@@ -25,7 +25,7 @@ from ..errors import CacheExpired, ConfigurationError, DamagedEntry, StorageErro
 from ..units import Duration, Size, seconds, size_in_bytes
 from .base import Lock, Storage
 from .breaker import Breaker, Refused
-from .lease import FOLDER, LONGEST, SHORTEST, Lease, Leases
+from .lease import LEASES, LONGEST, SHORTEST, Lease, Leases
 from .metadata import MARK, compute_time_in, digest_of, to_entry, to_metadata
 from .options import check, split_url
 
@@ -33,6 +33,7 @@ __all__ = ["Found", "Listed", "Page", "Refused", "RemoteStorage", "Request"]
 
 log = logging.getLogger("perscache")
 
+S = TypeVar("S")
 T = TypeVar("T")
 Request: TypeAlias = Callable[[], Any]
 Steps: TypeAlias = Generator[Request, Any, T]
@@ -44,7 +45,7 @@ CLOCK_SLACK = 5.0
 """Seconds that an entry may seem to come from the future."""
 
 PARALLEL = 16
-"""Removals under way at once."""
+"""Removals, or looks at objects, under way at once."""
 
 
 class Found(NamedTuple):
@@ -102,6 +103,9 @@ class RemoteStorage(Storage):
 
     conditional: bool = False
     """Whether its server keeps conditions on writes, so that there can be leases; the backend then gives `_put_if`."""
+
+    lists_metadata: bool = True
+    """Whether a listing tells the metadata; else each object is asked for it that is named as ours are."""
 
     url_options: ClassVar[Mapping[str, Callable[[str], Any]]] = {
         "max_size": str,
@@ -231,7 +235,7 @@ class RemoteStorage(Storage):
         leases = self._now_live().leases
         if not self.lease or not self.conditional or leases.conditional is False:
             return None
-        return Lease(self, leases, f"{self._under(FOLDER)}{path}")
+        return Lease(self, leases, path)
 
     # --- Looking and removing.
 
@@ -272,51 +276,60 @@ class RemoteStorage(Storage):
 
     def entries(self, function: str | None = None) -> Iterator[Entry]:
         """What is stored, of the folder ``function`` or of all, streamed in pages. Only what has our mark."""
-        for entry, _, _ in self._listing(function):
-            yield entry
+        ours = ((listed, path) for listed, path, _ in self._listing(function))
+        for listed, path in ours if self.lists_metadata else self._parallel(self._known, ours):
+            if listed is not None:
+                yield listed.entry(path)
 
     def clear(self, function: str | None = None) -> int:
         """Remove every entry of the folder ``function``, or of all; how many there were. Only what has our mark."""
-        return self._remove_all((entry, listed, "cleared") for entry, listed, _ in self._listing(function))
+        return self._remove_all((listed, path, "cleared") for listed, path, _ in self._listing(function))
 
     def prune(self, max_age: float | None = None) -> int:
         """Remove what is older than ``max_age`` seconds, then, over the limit, the oldest; how many entries went.
 
-        An entry that was written again after it was listed stays.
+        An entry that was written again after it was listed stays. Leases that nobody gave back go, too.
         """
-        kept: list[tuple[Entry, Listed]] = []
+        kept: list[tuple[Listed, str]] = []
 
-        def expired() -> Iterator[tuple[Entry, Listed, str]]:
-            for entry, listed, now in self._listing():
+        def expired() -> Iterator[tuple[Listed, str, str]]:
+            for listed, path, now in self._listing():
                 if max_age is not None and now - listed.created > max_age:
-                    yield entry, listed, "expired"
+                    yield listed, path, "expired"
                 elif self.max_size is not None:
-                    kept.append((entry, listed))
+                    kept.append((listed, path))
 
-        def over_limit() -> Iterator[tuple[Entry, Listed, str]]:
-            held = sum(listed.size for _, listed in kept)
+        def over_limit() -> Iterator[tuple[Listed, str, str]]:
+            held = sum(listed.size for listed, _ in kept)
             if self.max_size is None or held <= self.max_size:
                 return
-            by_age = sorted(kept, key=lambda pair: pair[1].created)
-            for entry, listed in by_age:
-                newest = listed is by_age[-1][1]
+            by_age = sorted(kept, key=lambda pair: pair[0].created)
+            for listed, path in by_age:
+                newest = listed is by_age[-1][0]
                 if held <= self.max_size * (1 if newest else SWEEP_TO):
                     return
                 held -= listed.size
-                yield entry, listed, "limit"
+                yield listed, path, "limit"
 
-        return self._remove_all(expired()) + self._remove_all(over_limit())
+        removed = self._remove_all(expired()) + self._remove_all(over_limit())
+        old = (listed for listed, now in self._objects(self._under(LEASES)) if now - listed.created > LONGEST)
+        for _ in self._parallel(self._remove_listed, old):
+            continue
+        return removed
 
-    def _listing(self, function: str | None = None) -> Iterator[tuple[Entry, Listed, float]]:
-        root = f"{self.prefix}/" if self.prefix else ""
-        under = root if function is None else self._under(function)
+    def _listing(self, function: str | None = None) -> Iterator[tuple[Listed, str, float]]:
+        """What is ours, or, where a listing tells no metadata, may be; its path; and the server's clock."""
+        for listed, now in self._objects(self._root if function is None else self._under(function)):
+            path = listed.name.removeprefix(self._root)
+            marked = MARK in listed.metadata if self.lists_metadata else _HASHED.search(path)
+            if marked and _PATH.fullmatch(path):
+                yield listed, path, now
+
+    def _objects(self, prefix: str) -> Iterator[tuple[Listed, float]]:
         token: str | None = None
         while True:
-            page = self._run(self._guarded(self._now_live().reads, self._page_steps(under, token)))
-            for listed in page.objects:
-                path = listed.name.removeprefix(root)
-                if MARK in listed.metadata and _PATH.fullmatch(path):
-                    yield listed.entry(path), listed, page.now
+            page = self._run(self._guarded(self._now_live().reads, self._page_steps(prefix, token)))
+            yield from ((listed, page.now) for listed in page.objects)
             if (token := page.next) is None:
                 return
 
@@ -327,25 +340,41 @@ class RemoteStorage(Storage):
             raise StorageError(self._no_bucket()) from None
         return page
 
-    def _remove_all(self, doomed: Iterable[tuple[Entry, Listed, str]]) -> int:
-        from concurrent.futures import ThreadPoolExecutor
+    def _remove_all(self, doomed: Iterable[tuple[Listed, str, str]]) -> int:
+        def remove(victim: tuple[Listed, str, str]) -> bool:
+            listed, path, reason = victim
+            known, _ = (listed, path) if self.lists_metadata else self._known((listed, path))
+            if known is None or not self._remove_listed(listed):
+                return False
+            self._tell(known.entry(path), reason)
+            return True
 
-        def remove(victim: tuple[Entry, Listed, str]) -> bool:
-            entry, listed, reason = victim
-            if gone := self._run(self._guarded(self._now_live().writes, self._remove_steps(listed))):
-                self._tell(entry, reason)
+        return sum(self._parallel(remove, doomed))
+
+    def _known(self, ours: tuple[Listed, str]) -> tuple[Listed | None, str]:
+        """An object that may be ours, with its metadata; None in its place where it is not."""
+        listed, path = ours
+        try:
+            known = self._run(self._guarded(self._now_live().reads, self._stat_steps(path, listed.name)))
+        except FileNotFoundError:
+            return None, path
+        return (known if MARK in known.metadata else None), path
+
+    def _remove_listed(self, listed: Listed) -> bool:
+        def steps() -> Steps[bool]:
+            gone: bool = yield partial(self._remove, listed.name, listed.generation)
             return gone
 
-        victims, removed = iter(doomed), 0
+        return self._run(self._guarded(self._now_live().writes, steps()))
+
+    def _parallel(self, work: Callable[[S], T], items: Iterable[S]) -> Iterator[T]:
+        from concurrent.futures import ThreadPoolExecutor
+
+        items = iter(items)
         # In batches: at interpreter exit a pool finishes what it was given.
         with ThreadPoolExecutor(PARALLEL) as pool:
-            while batch := list(islice(victims, PARALLEL)):
-                removed += sum(pool.map(remove, batch))
-        return removed
-
-    def _remove_steps(self, listed: Listed) -> Steps[bool]:
-        gone: bool = yield partial(self._remove, listed.name, listed.generation)
-        return gone
+            while batch := list(islice(items, PARALLEL)):
+                yield from pool.map(work, batch)
 
     def _tell(self, entry: Entry, reason: str) -> None:
         for listener in self.listeners:
@@ -376,7 +405,7 @@ class RemoteStorage(Storage):
     def _name(self, path: str) -> str:
         if not _PATH.fullmatch(path):
             raise StorageError(f"{path!r} is no path of an entry: it must be <function>/<hash>.<extension>")
-        return f"{self.prefix}/{path}" if self.prefix else path
+        return self._root + path
 
     def _absent(self, path: str) -> Steps[NoReturn]:
         # A missing bucket answers as a missing object does, and would be a miss for ever. Who may read objects may
@@ -399,7 +428,11 @@ class RemoteStorage(Storage):
         return live.accepted is None or not path.startswith(f"{ACCEPTED}/") or self._name(path) in live.accepted
 
     def _under(self, function: str) -> str:
-        return f"{self.prefix}/{function}/" if self.prefix else f"{function}/"
+        return f"{self._root}{function}/"
+
+    @property
+    def _root(self) -> str:
+        return f"{self.prefix}/" if self.prefix else ""
 
     def _guarded(self, breaker: Breaker, steps: Steps[T]) -> Steps[T]:
         breaker.admit()
@@ -527,6 +560,7 @@ class Live:
 
 _NAME = r"(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._-]+"
 _PATH = re.compile(rf"(?:{_NAME}/)?{_NAME}")
+_HASHED = re.compile(r"(?:/|\A)[0-9a-f]{32,}\.")
 _TRAPS = {"#": "'#'", "?": "'?'", "\\": "a backslash", "//": "'//'", "..": "'..'", "*": "'*'"}
 
 

@@ -23,23 +23,22 @@ import re
 import struct
 from abc import ABC, abstractmethod
 from contextlib import suppress
-from typing import TypeAlias
 
-from xxhash import xxh3_64_intdigest
+from xxhash import xxh3_64, xxh3_64_intdigest
 
-Buffer: TypeAlias = "bytes | memoryview"
+from ..buffers import Buffer, Form, Pieces
+from .descriptor import fill, fresh_memory, pread, read_all, read_as, write_all
 
 PIECEMEAL = 64 * 1024
-"""From this many bytes on a file is read in pieces, so that its value needs no second copy to lose the seal."""
+"""From this many bytes on a value is read apart from its seal, which below costs less to cut off."""
 
 _FLAGS: int = sum(getattr(os, flag, 0) for flag in ("O_BINARY", "O_NOINHERIT", "O_CLOEXEC", "O_NOFOLLOW"))
-_LONGEST_READ = 0x7FFFF000  # what Linux reads or writes at once
 
 
 class BrokenSeal(Exception):
     """Some bytes are not what was written: ``sealed`` says whether there was a seal, ``value`` is what it enclosed."""
 
-    def __init__(self, value: Buffer, *, sealed: bool) -> None:
+    def __init__(self, value: bytes, *, sealed: bool) -> None:
         """Of a file that holds ``value``, apart from its seal."""
         super().__init__("the seal does not match" if sealed else "there is no seal")
         self.value = value
@@ -56,12 +55,15 @@ class Seal(ABC):
     """Bytes that it adds to the file."""
 
     @abstractmethod
-    def write(self, fd: int, value: Buffer, seed: int, seconds: float | None, file: str) -> None:
+    def write(self, fd: int, value: Pieces, seed: int, seconds: float | None, file: str) -> None:
         """Write ``value`` with its seal to ``fd``, which is empty and will be published as ``file``."""
 
     @abstractmethod
-    def read(self, fd: int, size: int, seed: int, file: str) -> tuple[Buffer, float | None]:
-        """The value in ``fd``, a file of ``size`` bytes, and its seconds. BrokenSeal where it is not whole."""
+    def read(self, fd: int, size: int, seed: int, file: str, form: Form) -> tuple[Buffer, float | None]:
+        """The value in ``fd``, a file of ``size`` bytes, and its seconds. BrokenSeal where it is not whole.
+
+        It comes in ``form`` if it is of `PIECEMEAL` or more, else, and where it is broken, in bytes.
+        """
 
     @abstractmethod
     def present(self, fd: int, size: int, file: str) -> bool:
@@ -78,32 +80,41 @@ class Tail(Seal):
     """A seal of a fixed length at the end of the file."""
 
     @abstractmethod
-    def _tail(self, value: Buffer, bits: int, digest: int) -> bytes:
-        """The bytes that say ``bits``, the seconds, and ``digest`` behind ``value``."""
+    def _tail(self, last: bytes, bits: int, digest: int) -> bytes:
+        """The bytes that say ``bits``, the seconds, and ``digest`` behind a value whose ``last`` byte is this."""
 
     @abstractmethod
     def _parse(self, tail: bytes) -> tuple[int, int]:
         """The bits and the digest that ``tail`` says. ValueError where it says none."""
 
-    def write(self, fd: int, value: Buffer, seed: int, seconds: float | None, file: str) -> None:
+    def write(self, fd: int, value: Pieces, seed: int, seconds: float | None, file: str) -> None:
         """Value and tail in one go."""
         bits = _bits(seconds)
-        write_all(fd, value, self._tail(value, bits, xxh3_64_intdigest(value, seed ^ bits)))
+        write_all(fd, *value.buffers, self._tail(value.end(1), bits, _digest(value, seed ^ bits)))
 
-    def read(self, fd: int, size: int, seed: int, file: str) -> tuple[Buffer, float | None]:
-        """Small files in one piece, others in two."""
+    def read(self, fd: int, size: int, seed: int, file: str, form: Form) -> tuple[Buffer, float | None]:
+        """Small files in one piece, others without their tail."""
         end = size - self.room
         if size < PIECEMEAL or end < 0:
-            data = os.read(fd, size)
-            return self._open(data, data[:end], data[end:], seed) if end >= 0 else _unsealed(data)
-        value = read_all(fd, end)
-        return self._open(None, value, os.read(fd, self.room), seed)
-
-    def _open(self, data: Buffer | None, value: Buffer, tail: bytes, seed: int) -> tuple[Buffer, float | None]:
+            return self._open(os.read(fd, size), size, seed)
         try:
-            bits, digest = self._parse(tail)
+            bits, digest = self._parse(pread(fd, self.room, end))
         except ValueError:
-            return _unsealed(b"".join((value, tail)) if data is None else data)
+            raise BrokenSeal(read_all(fd, size), sealed=False) from None
+        state = xxh3_64(seed=seed ^ bits)
+        value = read_as(form, fd, end, state)
+        if state.intdigest() != digest:
+            raise BrokenSeal(bytes(value), sealed=True)
+        return value, _seconds(bits)
+
+    def _open(self, data: bytes, size: int, seed: int) -> tuple[bytes, float | None]:
+        """The value and the seconds of a small file, which was of ``size`` when it was opened."""
+        end = size - self.room
+        try:
+            bits, digest = self._parse(data[max(0, end) :])
+        except ValueError:
+            raise BrokenSeal(data, sealed=False) from None
+        value = data[:end]
         if xxh3_64_intdigest(value, seed ^ bits) != digest:
             raise BrokenSeal(value, sealed=True)
         return value, _seconds(bits)
@@ -113,7 +124,7 @@ class Tail(Seal):
         if size < self.room:
             return False
         try:
-            self._parse(_pread(fd, self.room, size - self.room))
+            self._parse(pread(fd, self.room, size - self.room))
         except ValueError:
             return False
         return True
@@ -124,19 +135,19 @@ class Trailer(Tail):
 
     room = 16
 
-    def read(self, fd: int, size: int, seed: int, file: str) -> tuple[Buffer, float | None]:
+    def read(self, fd: int, size: int, seed: int, file: str, form: Form) -> tuple[Buffer, float | None]:
         """The path of most hits, so the usual case stands here in one piece."""
         if not 16 <= size < PIECEMEAL:
-            return super().read(fd, size, seed, file)
+            return super().read(fd, size, seed, file, form)
         data = os.read(fd, size)
-        value = data[:-16]
         if len(data) == size:
+            value = data[:-16]
             magic, bits, digest = _RECORD.unpack_from(data, size - 16)
             if xxh3_64_intdigest(value, seed ^ bits) == digest and magic == _MAGIC_NUMBER:
                 return value, None if bits == _UNTIMED else _seconds(bits)
-        return self._open(data, value, data[-16:], seed)
+        return self._open(data, size, seed)
 
-    def _tail(self, value: Buffer, bits: int, digest: int) -> bytes:
+    def _tail(self, last: bytes, bits: int, digest: int) -> bytes:
         return _record(bits, digest)
 
     def _parse(self, tail: bytes) -> tuple[int, int]:
@@ -148,39 +159,48 @@ class Gap(Trailer):
 
     _end = struct.Struct("<I4s")
 
-    def write(self, fd: int, value: Buffer, seed: int, seconds: float | None, file: str) -> None:
+    def write(self, fd: int, value: Pieces, seed: int, seconds: float | None, file: str) -> None:
         """Pages, seal, footer."""
         bits = _bits(seconds)
-        seal = self._tail(value, bits, xxh3_64_intdigest(value, seed ^ bits))
-        view = memoryview(value)
-        position = self._footer(bytes(view[-8:]), len(view)) or len(view)
-        write_all(fd, view[:position], seal, view[position:])
+        seal = _record(bits, _digest(value, seed ^ bits))
+        pages, footer = value.split(self._footer(value.end(8), len(value)) or len(value))
+        write_all(fd, *pages.buffers, seal, *footer.buffers)
 
-    def read(self, fd: int, size: int, seed: int, file: str) -> tuple[Buffer, float | None]:
-        """The value is exactly what was written: of larger files as a memoryview, so that the gap costs no copy."""
-        position = self._gap(fd, size)
-        if position is None:
-            return super().read(fd, size, seed, file)
-        value = memoryview(bytearray(size - self.room))
-        gap = bytearray(self.room)
-        for piece in (value[:position], memoryview(gap), value[position:]):
-            _fill(fd, piece)
-        data: Buffer = bytes(value) if size < PIECEMEAL else value.toreadonly()
-        return self._open(None, data, bytes(gap), seed)
+    def read(self, fd: int, size: int, seed: int, file: str, form: Form) -> tuple[Buffer, float | None]:
+        """The value is exactly what was written."""
+        found = self._gap(fd, size)
+        if found is None:
+            return super().read(fd, size, seed, file, form)
+        position, bits, digest = found
+        state = xxh3_64(seed=seed ^ bits)
+        value: Buffer
+        if size < PIECEMEAL or form == "bytes":
+            data = memoryview(read_all(fd, size))
+            value = b"".join((data[:position], data[position + self.room :]))
+            state.update(value)
+        else:
+            memory = fresh_memory(size - self.room)
+            filled = fill(fd, memory[:position], state)
+            os.lseek(fd, self.room, os.SEEK_CUR)
+            value = memory[: filled + fill(fd, memory[filled:], state)]
+        if state.intdigest() != digest:
+            raise BrokenSeal(bytes(value), sealed=True)
+        return value, _seconds(bits)
 
     def present(self, fd: int, size: int, file: str) -> bool:
         """In the gap or at the end."""
         return self._gap(fd, size) is not None or super().present(fd, size, file)
 
-    def _gap(self, fd: int, size: int) -> int | None:
-        """Where the seal stands before a footer, if there is one."""
-        if size < self.room + 8:
-            return None
-        footer = self._footer(_pread(fd, 8, size - 8), size)
+    def _gap(self, fd: int, size: int) -> tuple[int, int, int] | None:
+        """The seal before a footer, if there is one: where it stands, its bits and its digest."""
+        footer = self._footer(pread(fd, 8, size - 8), size) if size >= self.room + 8 else None
         if footer is None or footer < self.room:
             return None
         position = footer - self.room
-        return position if _pread(fd, 4, position) == _MAGIC else None
+        try:
+            return position, *self._parse(pread(fd, self.room, position))
+        except ValueError:
+            return None
 
     def _footer(self, end: bytes, size: int) -> int | None:
         if len(end) != 8:
@@ -199,7 +219,7 @@ class Blanks(Tail):
     _bytes = tuple(bytes(9 if byte >> bit & 1 else 32 for bit in range(7, -1, -1)) for byte in range(256))
     _digits = bytes({32: 48, 9: 49}.get(code, 120) for code in range(256))
 
-    def _tail(self, value: Buffer, bits: int, digest: int) -> bytes:
+    def _tail(self, last: bytes, bits: int, digest: int) -> bytes:
         number = (bits << 64 | digest).to_bytes(12, "big")
         return b"\n%b\n" % b"".join([self._bytes[byte] for byte in number])
 
@@ -217,9 +237,9 @@ class Comment(Tail):
     room = 40
     _form = re.compile(rb"(?:# perscache 1 |\n#perscache 1 )([0-9a-f]{8}) ([0-9a-f]{16})\n")
 
-    def _tail(self, value: Buffer, bits: int, digest: int) -> bytes:
-        open_line = len(value) > 0 and value[-1] != 10
-        return b"%b %08x %016x\n" % (b"\n#perscache 1" if open_line else b"# perscache 1", bits, digest)
+    def _tail(self, last: bytes, bits: int, digest: int) -> bytes:
+        opening = b"# perscache 1" if last in (b"", b"\n") else b"\n#perscache 1"
+        return b"%b %08x %016x\n" % (opening, bits, digest)
 
     def _parse(self, tail: bytes) -> tuple[int, int]:
         if not (said := self._form.fullmatch(tail)):
@@ -241,27 +261,30 @@ class Beside(Seal):
     _attribute = "user.perscache"
     _most_records = 16
 
-    def write(self, fd: int, value: Buffer, seed: int, seconds: float | None, file: str) -> None:
+    def write(self, fd: int, value: Pieces, seed: int, seconds: float | None, file: str) -> None:
         """The value as it is, its seal on the descriptor or in the hidden file."""
-        write_all(fd, value)
+        write_all(fd, *value.buffers)
         bits = _bits(seconds)
-        record = _record(bits, xxh3_64_intdigest(value, seed ^ bits))
+        record = _record(bits, _digest(value, seed ^ bits))
         if hasattr(os, "setxattr"):
             with suppress(OSError):
                 os.setxattr(fd, self._attribute, record)
                 return
         self._add(record, self._hidden(file), os.fstat(fd).st_mode & 0o777)
 
-    def read(self, fd: int, size: int, seed: int, file: str) -> tuple[Buffer, float | None]:
+    def read(self, fd: int, size: int, seed: int, file: str, form: Form) -> tuple[Buffer, float | None]:
         """Any of the records may match."""
-        value = read_all(fd, size)
         records = self._records(fd, file)
+        seals: list[tuple[int, int, xxh3_64]] = []
         for record in records:
             with suppress(ValueError):
                 bits, digest = _read_record(record)
-                if xxh3_64_intdigest(value, seed ^ bits) == digest:
-                    return value, _seconds(bits)
-        raise BrokenSeal(value, sealed=bool(records))
+                seals.append((bits, digest, xxh3_64(seed=seed ^ bits)))
+        value = read_as(form if size >= PIECEMEAL else "bytes", fd, size, *(state for _, _, state in seals))
+        for bits, digest, state in seals:
+            if state.intdigest() == digest:
+                return value, _seconds(bits)
+        raise BrokenSeal(bytes(value), sealed=bool(records))
 
     def present(self, fd: int, size: int, file: str) -> bool:
         """As an attribute, or in a hidden file."""
@@ -358,56 +381,10 @@ def _seconds(bits: int) -> float | None:
     return seconds
 
 
-def _unsealed(data: Buffer) -> tuple[Buffer, float | None]:
-    raise BrokenSeal(data, sealed=False)
-
-
-# --- Whole reads and writes: the system's own may do less than they were asked.
-
-
-def write_all(fd: int, *pieces: Buffer) -> None:
-    """Write every byte of ``pieces``, or raise OSError: a full disk first shows as a short write."""
-    views = [memoryview(piece).cast("B") for piece in pieces if len(piece)]
-    while views:
-        written = os.writev(fd, views) if hasattr(os, "writev") else os.write(fd, views[0])
-        while views and written >= len(views[0]):
-            written -= len(views.pop(0))
-        if written:
-            views[0] = views[0][written:]
-
-
-def read_all(fd: int, size: int) -> Buffer:
-    """The next ``size`` bytes of ``fd``, fewer where it ends; a memoryview above the 2 GB that one read gives."""
-    data = os.read(fd, min(size, _LONGEST_READ))
-    if len(data) == size:
-        return data
-    whole = memoryview(bytearray(size))
-    whole[: len(data)] = data
-    return whole[: len(data) + _fill(fd, whole[len(data) :])].toreadonly()
-
-
-def _fill(fd: int, view: memoryview) -> int:
-    """Read into ``view`` until it is full or the file ends; how many bytes came."""
-    filled = 0
-    while filled < len(view):
-        if hasattr(os, "readv"):
-            count = os.readv(fd, [view[filled:]])
-        else:
-            piece = os.read(fd, min(len(view) - filled, _LONGEST_READ))
-            count = len(piece)
-            view[filled : filled + count] = piece
-        if not count:
-            break
-        filled += count
-    return filled
-
-
-def _pread(fd: int, size: int, position: int) -> bytes:
-    """``size`` bytes at ``position``, leaving ``fd`` where it is."""
-    if hasattr(os, "pread"):
-        return os.pread(fd, size, position)
-    here = os.lseek(fd, 0, os.SEEK_CUR)
-    os.lseek(fd, position, os.SEEK_SET)
-    data = os.read(fd, size)
-    os.lseek(fd, here, os.SEEK_SET)
-    return data
+def _digest(value: Pieces, seed: int) -> int:
+    if len(value.buffers) == 1:
+        return xxh3_64_intdigest(value.buffers[0], seed)
+    state = xxh3_64(seed=seed)
+    for piece in value.buffers:
+        state.update(piece)
+    return state.intdigest()
