@@ -252,6 +252,7 @@ class Cache:
             builder=builder,
             serializer=serializer,
             storage=storage,
+            form=serializer.reads if storage.zero_copy and serializer.reads != "bytes" else None,
             max_age=_max_age(chosen["ttl"]) if "ttl" in chosen else self._max_age,
             lock=both["lock"],
             on_error=OnError.named(both["on_error"]),

@@ -73,7 +73,7 @@ class Calls:
             return unkeyed(plan, error, lambda: self.function(*args, **kwargs))
         known: Missed
         try:
-            stored = plan.storage.load(path, plan.max_age)
+            stored = plan.load(path)
         except Exception as error:  # noqa: BLE001  # Whatever a storage raises is a miss.
             question = Question(plan, path, args, kwargs, Mode.NORMAL)
             known = missed_by(question, error)

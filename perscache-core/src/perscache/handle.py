@@ -191,7 +191,7 @@ class Handle(Generic[P, R, V]):
             found = plan.storage.peek(path)
             entry = None if found is None else self._complete(found)
         try:
-            plan.decode(path, plan.storage.load(path, plan.max_age).data)
+            plan.decode(path, plan.load(path).data)
         except CacheExpired:
             return entry, "expired"
         except FileNotFoundError:

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from . import trouble
+from .buffers import Buffer, Form, Pieces
 from .errors import SerializationError
 from .trouble import OnError
 
 if TYPE_CHECKING:
     from .acceptance import Acceptance
+    from .entry import Stored
     from .events import Observers
     from .key import KeyBuilder
     from .modes import ModeSwitch
@@ -28,6 +30,8 @@ class Plan:
     builder: KeyBuilder
     serializer: Serializer
     storage: Storage
+    form: Form | None
+    """In which form the storage is to give what it reads; None where it is not asked for one."""
     max_age: float | None
     """The time to live in seconds, None for ever."""
     lock: bool
@@ -59,14 +63,30 @@ class Plan:
         """The storage path of a call; raises UnkeyableError, and TypeError where the call does not fit."""
         return f"{self.prefix}{self.builder.digest(args, kwargs)}{self.suffix}"
 
-    def decode(self, path: str, data: bytes | memoryview) -> Any:
-        """The value of stored bytes."""
-        if self.signer is not None and not self.serializer.safe:
-            data = bytes(self.signer.unsign(path, data))
-        return self.serializer.loads(data)  # type: ignore[arg-type]  # Storages that give views say so to serializers.
+    def load(self, path: str) -> Stored:
+        """What is stored under ``path``, in the form that the serializer is best given."""
+        load: Any = self.storage.load
+        return load(path, self.max_age) if self.form is None else load(path, self.max_age, self.form)  # type: ignore[no-any-return]
 
-    def encode(self, path: str, value: Any) -> bytes:
-        """The bytes to store; raises what the serializer raises, and SerializationError for what it would change."""
+    async def aload(self, path: str) -> Stored:
+        """`load` without holding up the event loop."""
+        load: Any = self.storage.aload
+        return await (load(path, self.max_age) if self.form is None else load(path, self.max_age, self.form))  # type: ignore[no-any-return]
+
+    def decode(self, path: str, data: Buffer) -> Any:
+        """The value of stored bytes."""
+        serializer = self.serializer
+        if self.signer is not None and not serializer.safe:
+            data = self.signer.unsign(path, data)
+        if type(data) is memoryview and serializer.reads == "bytes":
+            data = bytes(data)
+        return serializer.loads(data)  # type: ignore[arg-type]  # Who takes more than bytes says so in `reads`.
+
+    def encode(self, path: str, value: Any) -> bytes | Pieces:
+        """What to store; raises what the serializer raises, and SerializationError for what it would change.
+
+        `Pieces` may show the value itself: they change with it.
+        """
         change = self.serializer.changes(value)
         if change is not None:
             message = (
@@ -77,13 +97,16 @@ class Plan:
                 raise SerializationError(message)
             if self.on_error is OnError.WARN:
                 trouble.warn(message, once=(self.name, "changes"))
-        data = self.serializer.dumps(value)
-        if not isinstance(data, bytes):
-            kind = type(data).__name__
-            raise SerializationError(f"{self.format}: dumps() gave {kind}, not bytes: mend the serializer")
+        buffers = self.serializer.buffers(value) if self.storage.zero_copy else (self.serializer.dumps(value),)
+        for buffer in buffers:
+            if not isinstance(buffer, bytes | memoryview):
+                kind = type(buffer).__name__
+                raise SerializationError(f"{self.format}: dumps() gave {kind}, not bytes: mend the serializer")
         if self.signer is not None and not self.serializer.safe:
-            data = self.signer.sign(path, data)
-        return data
+            buffers = self.signer.sign(path, buffers)
+        if len(buffers) == 1 and isinstance(buffers[0], bytes):
+            return buffers[0]
+        return Pieces(buffers) if self.storage.zero_copy else b"".join(buffers)
 
     def expires(self, created: float) -> float | None:
         """When an entry of that time stops being fresh, in seconds since the epoch."""

@@ -13,6 +13,7 @@ from itertools import islice
 from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
 
 from . import single_flight, trouble
+from .buffers import Pieces
 from .entry import Entry, Stored, moment
 from .errors import CacheExpired, CacheMiss, DamagedEntry, Unsupported
 from .events import Call
@@ -21,7 +22,7 @@ from .modes import Mode
 from .plan import Plan
 from .single_flight import Flight, Seat
 from .statistics import Reason
-from .steps import Acquire, Compute, Decode, Encode, Raised, Read, Recall, Step, Wait, Write
+from .steps import Acquire, Compute, Decode, Encode, Join, Raised, Read, Recall, Step, Wait, Write
 from .storage.base import Lock
 from .trouble import OnError, logger
 
@@ -203,15 +204,21 @@ def _lead(question: Question, missed: Missed, flight: Flight, seen: int) -> Gene
                         return found
                     missed = found
             try:
-                outcome, flight.data = yield from _compute(question, missed)
+                outcome, data = yield from _compute(question, missed)
             except Exception as error:
                 flight.outcome = Raised(error)
                 raise
-            flight.outcome = outcome
-            return outcome
         finally:
             if lock is not None and turn:
                 lock.release()
+        if isinstance(data, Pieces):
+            # They show the value itself, which the caller may change as soon as it has it.
+            try:
+                data = (yield Join(data)) if flight.close() else None
+            except MemoryError:
+                return outcome  # Those who wait look it up.
+        flight.data, flight.outcome = data, outcome
+        return outcome
 
 
 def _share(
@@ -230,7 +237,9 @@ def _share(
     return Result(value, True, 0.0, None)
 
 
-def _compute(question: Question, missed: Missed) -> Generator[Step, Any, tuple[Result[Any] | Raised, bytes | None]]:
+def _compute(
+    question: Question, missed: Missed
+) -> Generator[Step, Any, tuple[Result[Any] | Raised, bytes | Pieces | None]]:
     """Run the function and keep its result; the bytes that others can load it from, where there are any."""
     notes = describe(question)
     tell_miss(question, missed, notes)
@@ -272,18 +281,18 @@ def describe(question: Question) -> Notes:
     return question.plan.builder.describe(question.args, question.kwargs)
 
 
-def keep(question: Question, value: Any, seconds: float, notes: Notes) -> Generator[Step, Any, bytes | None]:
+def keep(question: Question, value: Any, seconds: float, notes: Notes) -> Generator[Step, Any, bytes | Pieces | None]:
     """Store a result that took ``seconds``; gives its serialized bytes, None where there are none. Nothing is lost."""
     plan, path = question.plan, question.path
     if not question.mode.writes:
         return None
     stage = "store_if"
-    data: bytes | None = None
+    data: bytes | Pieces | None = None
     try:
         if plan.store_if is not None and not plan.store_if(value):
             return None
         stage = "dumps"
-        encoded: bytes = yield Encode(plan, path, value)
+        encoded: bytes | Pieces = yield Encode(plan, path, value)
         data, stage = encoded, "write"
         arguments, parts = notes
         entry = Entry(

@@ -37,7 +37,7 @@ class Seat(Enum):
 class Flight:
     """One computation under way. All its fields are guarded by the module's lock until it has landed."""
 
-    __slots__ = ("_blocked_on", "_event", "_futures", "data", "key", "landed", "outcome")
+    __slots__ = ("_blocked_on", "_event", "_futures", "_waiting_for_it", "data", "key", "landed", "outcome")
 
     def __init__(self, key: Key) -> None:
         self.key: Final = key
@@ -49,6 +49,7 @@ class Flight:
         self._blocked_on: list[Flight] = []
         self._event: threading.Event | None = None
         self._futures: list[asyncio.Future[None]] = []
+        self._waiting_for_it = False
 
     def wait(self) -> None:
         """Hold the thread until it has landed."""
@@ -83,13 +84,26 @@ class Flight:
             _aboard.reset(token)
             self._land()
 
-    def _land(self) -> None:
+    def close(self) -> bool:
+        """Take nobody else on, now that the result is stored: whoever asks for the key again is to look again.
+
+        Gives whether anybody waits.
+        """
+        with _guard:
+            self._leave()
+            return self._waiting_for_it
+
+    def _leave(self) -> None:
+        """With the lock held."""
         global _landings
+        _landings += 1
+        if _flights.get(self.key) is self:
+            del _flights[self.key]
+
+    def _land(self) -> None:
         with _guard:
             self.landed = True
-            _landings += 1
-            if _flights.get(self.key) is self:
-                del _flights[self.key]
+            self._leave()
             event, futures = self._event, self._futures
         if event is not None:
             event.set()
@@ -138,6 +152,7 @@ def board(key: Key) -> tuple[Seat, Flight]:
             return Seat.ALONE, flight
         for computation in mine:
             computation._blocked_on.append(flight)
+        flight._waiting_for_it = True
         return Seat.WAIT, flight
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
+    from .buffers import Buffer, Pieces
     from .entry import Entry
     from .plan import Plan
     from .single_flight import Flight
@@ -36,7 +37,7 @@ class Decode:
 
     plan: Plan
     path: str
-    data: bytes | memoryview
+    data: Buffer
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class Raised:
 
 @dataclass(frozen=True, slots=True)
 class Encode:
-    """Gives the bytes of the value."""
+    """Gives the bytes of the value, or `Pieces` of it."""
 
     plan: Plan
     path: str
@@ -66,7 +67,14 @@ class Write:
 
     plan: Plan
     entry: Entry
-    data: bytes
+    data: bytes | Pieces
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """Gives the bytes of all pieces, which no longer change with the value."""
+
+    data: bytes | Pieces
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +99,7 @@ class Acquire:
     held: tuple[str, ...]
 
 
-Step: TypeAlias = Read | Decode | Compute | Encode | Write | Wait | Recall | Acquire
+Step: TypeAlias = Read | Decode | Compute | Encode | Write | Join | Wait | Recall | Acquire
 
 
 def _nothing() -> Any:
@@ -116,7 +124,7 @@ def run(steps: Generator[Step, Any, T], compute: Callable[[], Any] = _nothing) -
 def _perform(step: Step, compute: Callable[[], Any]) -> Any:
     match step:
         case Read(plan, path):
-            return plan.storage.load(path, plan.max_age)
+            return plan.load(path)
         case Decode(plan, path, data):
             return plan.decode(path, data)
         case Compute():
@@ -127,7 +135,10 @@ def _perform(step: Step, compute: Callable[[], Any]) -> Any:
         case Encode(plan, path, value):
             return plan.encode(path, value)
         case Write(plan, entry, data):
-            return plan.storage.store(entry, data)
+            store: Any = plan.storage.store  # Pieces are for those that take them.
+            return store(entry, data)
+        case Join(data):
+            return bytes(data)
         case Wait(flight):
             return flight.wait()
         case Recall(plan):
@@ -154,7 +165,7 @@ async def arun(steps: Generator[Step, Any, T], compute: Callable[[], Awaitable[A
 async def _aperform(step: Step, compute: Callable[[], Awaitable[Any]]) -> Any:
     match step:
         case Read(plan, path):
-            return await plan.storage.aload(path, plan.max_age)
+            return await plan.aload(path)
         case Decode(plan, path, data):
             if len(data) <= INLINE:
                 return plan.decode(path, data)
@@ -167,7 +178,10 @@ async def _aperform(step: Step, compute: Callable[[], Awaitable[Any]]) -> Any:
         case Encode(plan, path, value):
             return await _in_thread(plan.encode, path, value)
         case Write(plan, entry, data):
-            return await plan.storage.astore(entry, data)
+            store: Any = plan.storage.astore
+            return await store(entry, data)
+        case Join(data):
+            return await _in_thread(bytes, data)
         case Wait(flight):
             return await flight.await_()
         case Recall(plan):

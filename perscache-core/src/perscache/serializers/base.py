@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
+
+from ..buffers import Buffer, Form, overridden
 
 
 class Serializer(ABC):
@@ -36,6 +38,21 @@ class Serializer(ABC):
     safe: ClassVar[bool] = False
     """Whether loading bytes from a stranger cannot run code."""
 
+    reads: Form = "bytes"
+    """In which form `loads` is best given the bytes of a large value: see `perscache.buffers.Form`.
+
+    A serializer that says another than "bytes" takes any buffer, for small values and some storages give what they
+    have. A writable memoryview is the value's to keep, any other buffer others may hold too.
+    """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Let a class that overrides ``dumps`` or ``loads`` only, and not the richer form, have its way."""
+        super().__init_subclass__(**kwargs)
+        if overridden(cls, ["dumps"], "buffers"):
+            cls.buffers = Serializer.buffers  # type: ignore[method-assign]
+        if overridden(cls, ["loads"], "reads"):
+            cls.reads = "bytes"
+
     @abstractmethod
     def dumps(self, data: Any) -> bytes:
         """The bytes of ``data``. Any exception means that this value cannot be stored."""
@@ -46,6 +63,13 @@ class Serializer(ABC):
 
         Any exception means that the bytes are damaged: the call is then a miss.
         """
+
+    def buffers(self, data: Any) -> Sequence[Buffer]:
+        """The bytes of `dumps` in pieces, of which large ones may lie where they are: in ``data`` itself.
+
+        Given instead of `dumps`, so that storing a large value needs no copy of it.
+        """
+        return (self.dumps(data),)
 
     def changes(self, data: Any) -> str | None:
         """What `loads` would give back differently, in one phrase ("a tuple becomes a list at [0]"), or None.

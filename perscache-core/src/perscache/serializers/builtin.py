@@ -6,9 +6,11 @@ import json
 import pickle
 import re
 import sys
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from io import BytesIO
+from typing import Any, Protocol, TypeVar
 
+from ..buffers import Buffer
 from ..errors import SerializationError
 from ..plugins.specs import hookimpl
 from .base import Serializer
@@ -28,21 +30,20 @@ class PickleSerializer(Serializer):
 
     extension = "pickle"
     name = "pickle"
+    reads = "buffer"
 
     def dumps(self, data: Any) -> bytes:
         """The pickle of ``data`` in the newest protocol.
 
         Raises SerializationError where pickle cannot; the cause is chained.
         """
-        try:
-            return pickle.dumps(data, pickle.HIGHEST_PROTOCOL)
-        except Exception as error:
-            message = (
-                f'pickle cannot store this {type_name(type(data))}: {error}. serializer="cloudpickle" stores more.'
-            )
-            raise SerializationError(message) from error
+        return _dump(data, BytesIO).getvalue()
 
-    def loads(self, data: bytes) -> Any:
+    def buffers(self, data: Any) -> Sequence[Buffer]:
+        """The same, with large arrays and bytes left where they lie."""
+        return _dump(data, _Pieces).written
+
+    def loads(self, data: Buffer) -> Any:
         """The value of the pickle."""
         return _unpickled(data)
 
@@ -57,20 +58,17 @@ class CloudPickleSerializer(Serializer):
 
     extension = "pickle"
     name = "cloudpickle"
+    reads = "buffer"
 
     def dumps(self, data: Any) -> bytes:
         """The pickle of ``data``. Raises SerializationError where cloudpickle cannot; the cause is chained."""
-        if not _pickled_by_value():
-            try:
-                return pickle.dumps(data, pickle.HIGHEST_PROTOCOL)
-            except Exception:  # noqa: BLE001, S110  (cloudpickle then says what is wrong, if anything is)
-                pass
-        try:
-            return _cloudpickle(data) + _PYTHON
-        except Exception as error:
-            raise SerializationError(f"cloudpickle cannot store this {type_name(type(data))}: {error}") from error
+        return _cloud_dump(data, BytesIO).getvalue()
 
-    def loads(self, data: bytes) -> Any:
+    def buffers(self, data: Any) -> Sequence[Buffer]:
+        """The same, with large arrays and bytes left where they lie."""
+        return _cloud_dump(data, _Pieces).written
+
+    def loads(self, data: Buffer) -> Any:
         """The value of the pickle.
 
         Raises SerializationError for byte code of another Python version.
@@ -124,7 +122,58 @@ class JSONSerializer(Serializer):
 # --- Pickle
 
 
-def _unpickled(data: bytes) -> Any:
+class _File(Protocol):
+    def write(self, piece: Any, /) -> int: ...
+
+
+F = TypeVar("F", bound=_File)
+
+
+class _Pieces:
+    """A file that keeps what is written to it as it comes."""
+
+    def __init__(self) -> None:
+        self.written: list[Buffer] = []
+
+    def write(self, piece: Any) -> int:
+        """Picklers write what is larger than 64 KB by itself, without a copy."""
+        if isinstance(piece, pickle.PickleBuffer):
+            piece = piece.raw()
+        elif not isinstance(piece, bytes):
+            # A bytearray: while a view of it is held its owner could not append to it.
+            piece = bytes(piece)
+        self.written.append(piece)
+        return len(piece)
+
+
+def _dump(data: Any, make_file: Callable[[], F]) -> F:
+    """A file that holds the pickle of ``data``."""
+    file = make_file()
+    try:
+        pickle.Pickler(file, pickle.HIGHEST_PROTOCOL).dump(data)
+    except Exception as error:
+        message = f'pickle cannot store this {type_name(type(data))}: {error}. serializer="cloudpickle" stores more.'
+        raise SerializationError(message) from error
+    return file
+
+
+def _cloud_dump(data: Any, make_file: Callable[[], F]) -> F:
+    """The same, with cloudpickle for what plain pickle refuses."""
+    if not _pickled_by_value():
+        try:
+            return _dump(data, make_file)
+        except SerializationError:  # cloudpickle then says what is wrong, if anything is
+            pass
+    try:
+        file = make_file()
+        _name_pickler(file).dump(data)
+        file.write(_PYTHON)
+    except Exception as error:
+        raise SerializationError(f"cloudpickle cannot store this {type_name(type(data))}: {error}") from error
+    return file
+
+
+def _unpickled(data: Buffer) -> Any:
     try:
         return pickle.loads(data)
     except ModuleNotFoundError as error:
@@ -145,22 +194,20 @@ def _pickled_by_value() -> bool:
     return bool(cloudpickle and cloudpickle.list_registry_pickle_by_value())
 
 
-def _cloudpickle(data: Any) -> bytes:
-    import io
+def _name_pickler(file: _File) -> Any:
+    """A cloudpickle that stores the main script's classes and functions as names.
 
+    A copy of a class would fail isinstance.
+    """
     from cloudpickle import Pickler  # type: ignore[import-untyped]
 
     class NamePickler(Pickler):  # type: ignore[misc]
-        """Stores the main script's classes and functions as names: a copy of a class would fail isinstance."""
-
         def reducer_override(self, obj: Any) -> Any:
             if getattr(obj, "__module__", None) == "__main__" and _found_by_name(obj):
                 return NotImplemented
             return super().reducer_override(obj)
 
-    file = io.BytesIO()
-    NamePickler(file, pickle.HIGHEST_PROTOCOL).dump(data)
-    return file.getvalue()
+    return NamePickler(file, pickle.HIGHEST_PROTOCOL)
 
 
 def _found_by_name(obj: Any) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, ClassVar, Self
 
+from ..buffers import overridden
 from ..counts import Counts
 from ..entry import Entry, Stored, moment
 from ..errors import ConfigurationError, Unsupported
@@ -65,11 +66,21 @@ class Storage(ABC):
     local: ClassVar[bool] = False
     """Whether a call takes microseconds and may stay on an event loop, its async twins apart."""
 
+    zero_copy: ClassVar[bool] = False
+    """Whether its ``store`` and ``astore`` take `Pieces` beside bytes, its ``load`` and ``aload`` a `Form` as the third
+    argument (see `perscache.buffers`). Others are given bytes, and give them."""
+
     max_size: int | None = None
     """The limit that it keeps to, in bytes."""
 
     listeners: tuple[Callable[[Storage, Entry, str], None], ...] = ()
     """Told of each entry that is removed, and why: "expired", "limit", "cleared" or "invalidated"."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Expect bytes only of a class that overrides reading or writing and does not say more."""
+        super().__init_subclass__(**kwargs)
+        if overridden(cls, ["read", "load", "aload", "write", "store", "astore"], "zero_copy"):
+            cls.zero_copy = False
 
     @property
     def watched(self) -> bool:

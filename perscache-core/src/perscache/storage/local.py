@@ -112,11 +112,11 @@ class LocalFileStorage(Storage):
     async def aload(self, path: str, max_age: float | None = None, form: Form = "bytes") -> Stored:
         """`load`: up to 256 KiB at once, larger values in a thread."""
         stored = self._load(path, max_age, form, INLINE)
-        if stored is not None:
-            return stored
-        import asyncio
+        if stored is None:
+            import asyncio
 
-        return await asyncio.to_thread(self.load, path, max_age, form)
+            stored = await asyncio.to_thread(self._load, path, max_age, form, sys.maxsize)
+        return stored  # type: ignore[return-value]
 
     def _load(self, path: str, max_age: float | None, form: Form, at_most: int) -> Stored | None:
         """What `load` gives, or None for a file of more than ``at_most`` bytes. Every call more would be measurable."""
@@ -324,7 +324,9 @@ class LocalFileStorage(Storage):
                 raise StorageError(f"{present} is no plain file, and not ours to overwrite: remove it")
             if not self._layout.ours(present):
                 if self._set_aside(present, place.path, status) is None and _is_still(present, status):
-                    raise StorageError(f"{present} is not what we wrote and cannot be set aside: move it out of the way")
+                    raise StorageError(
+                        f"{present} is not what we wrote and cannot be set aside: move it out of the way"
+                    )
                 continue
             old = max(0, status.st_size - place.seal.room)
             expired = entry.expires is not None and (

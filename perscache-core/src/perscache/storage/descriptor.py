@@ -1,0 +1,129 @@
+"""File descriptors, read and written whole: the system's own calls may do less than they were asked."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from ..buffers import Buffer, Form
+
+if TYPE_CHECKING:
+    from xxhash import xxh3_64
+
+_HUGE = 4 * 1024 * 1024
+_IN_CACHE = 256 * 1024
+_LONGEST_READ = 0x7FFFF000  # what Linux reads or writes at once
+_MOST_VIEWS = 512  # half of what Linux writes at once
+
+
+def write_all(fd: int, *pieces: Buffer) -> None:
+    """Write every byte of ``pieces``, or raise OSError: a full disk first shows as a short write."""
+    waiting = [memoryview(piece).cast("B") for piece in reversed(pieces) if len(piece)]
+    while waiting:
+        if hasattr(os, "writev"):
+            written = os.writev(fd, waiting[: -_MOST_VIEWS - 1 : -1])
+        else:
+            written = os.write(fd, waiting[-1][:_LONGEST_READ])
+        while waiting and written >= len(waiting[-1]):
+            written -= len(waiting.pop())
+        if written:
+            waiting[-1] = waiting[-1][written:]
+
+
+def read_all(fd: int, size: int) -> bytes:
+    """The next ``size`` bytes of ``fd``, fewer where it ends."""
+    if size <= _LONGEST_READ:
+        data = os.read(fd, size)
+        if len(data) == size:
+            return data
+        os.lseek(fd, -len(data), os.SEEK_CUR)
+    # Many reads into one buffer.
+    with open(fd, "rb", closefd=False) as file:
+        return file.read(size)
+
+
+def read_as(form: Form, fd: int, size: int, *hashes: xxh3_64) -> Buffer:
+    """The first ``size`` bytes of ``fd``, just opened, in ``form``. All of them go through ``hashes`` first.
+
+    Fewer bytes where the file ends.
+    """
+    if form in {"mapped", "private"}:
+        # Hashed in passing, so that what nobody looks at later takes no memory.
+        if _hash_next(fd, size, hashes) == size:
+            return _mapped(fd, size, private=form == "private")
+        os.lseek(fd, 0, os.SEEK_SET)
+    elif form == "writable" or (form == "buffer" and size >= _HUGE):
+        memory = fresh_memory(size)
+        return memory[: fill(fd, memory, *hashes)]
+    data = read_all(fd, size)
+    for state in hashes:
+        state.update(data)
+    return data
+
+
+def fill(fd: int, view: memoryview, *hashes: xxh3_64) -> int:
+    """Read into ``view`` until it is full or the file ends; how many bytes came, and went through ``hashes``."""
+    filled = 0
+    while filled < len(view):
+        # Hashed while they are in the processor's cache: in a second pass that would cost a fifth more.
+        piece = view[filled : filled + _IN_CACHE]
+        count = _read_into(fd, piece)
+        if not count:
+            break
+        for state in hashes:
+            state.update(piece[:count])
+        filled += count
+    return filled
+
+
+def fresh_memory(size: int) -> memoryview:
+    """``size`` writable bytes. Large ones are not filled with zeros first, as a bytearray is, and have huge pages."""
+    import mmap
+
+    if size < _HUGE or not hasattr(mmap, "MAP_PRIVATE"):
+        return memoryview(bytearray(size))
+    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if hasattr(mmap, "MADV_HUGEPAGE"):  # as numpy does: half the time
+        with suppress(OSError):
+            memory.madvise(mmap.MADV_HUGEPAGE)
+    return memoryview(memory)
+
+
+def pread(fd: int, size: int, position: int) -> bytes:
+    """``size`` bytes at ``position``, leaving ``fd`` where it is."""
+    if hasattr(os, "pread"):
+        return os.pread(fd, size, position)
+    here = os.lseek(fd, 0, os.SEEK_CUR)
+    os.lseek(fd, position, os.SEEK_SET)
+    data = os.read(fd, size)
+    os.lseek(fd, here, os.SEEK_SET)
+    return data
+
+
+def _hash_next(fd: int, size: int, hashes: Iterable[xxh3_64]) -> int:
+    passing, hashed = memoryview(bytearray(_IN_CACHE)), 0
+    while hashed < size and (count := fill(fd, passing[: size - hashed], *hashes)):
+        hashed += count
+    return hashed
+
+
+def _mapped(fd: int, size: int, *, private: bool) -> memoryview:
+    # The mapping keeps what it shows, whether the file's name is replaced or removed meanwhile; Windows forbids both
+    # as long as it lives: such a store or eviction gives up.
+    import mmap
+
+    access = mmap.ACCESS_COPY if private else mmap.ACCESS_READ
+    if sys.version_info >= (3, 13) and os.name != "nt":
+        return memoryview(mmap.mmap(fd, size, access=access, trackfd=False))
+    return memoryview(mmap.mmap(fd, size, access=access))
+
+
+def _read_into(fd: int, view: memoryview) -> int:
+    if hasattr(os, "readv"):
+        return os.readv(fd, [view])
+    piece = os.read(fd, len(view))
+    view[: len(piece)] = piece
+    return len(piece)
