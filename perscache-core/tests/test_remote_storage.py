@@ -268,6 +268,32 @@ def test_other_folders_are_taken_as_they_are(folder: str):
     assert Shelf(f"shelf://bucket/{folder}".rstrip("/")).prefix == folder
 
 
+class Silent(Shelf):
+    """A server whose listings tell no metadata."""
+
+    lists_metadata = False
+
+    def _list(self, prefix: str, token: str | None) -> Page:
+        page = super()._list(prefix, token)
+        return page._replace(objects=[listed._replace(metadata={}) for listed in page.objects])
+
+
+def test_a_listing_without_metadata_is_completed_object_by_object():
+    shelf = Silent("bucket/folder", max_size=30)
+    paths = [f"f/{number:040x}.json" for number in range(4)]
+    for path in paths:
+        shelf.store(Entry(path, datetime.now(UTC), 10, arguments="x=1"), b"x" * 10)
+    for theirs in (f"f/{9:040x}.json", "f/notes.json"):
+        SERVER[f"folder/{theirs}"] = SERVER[f"folder/{paths[0]}"]._replace(name=f"folder/{theirs}", metadata={})
+    told: list[str] = []
+    shelf.listeners = (lambda _, entry, reason: told.append(f"{entry.arguments} {reason}"),)
+
+    assert [(entry.path, entry.arguments) for entry in shelf.entries()] == [(path, "x=1") for path in paths]
+    assert shelf.prune(max_age=-1) == 4
+    assert told == ["x=1 expired"] * 4
+    assert sorted(SERVER) == [f"folder/f/{9:040x}.json", "folder/f/notes.json"]
+
+
 def test_prune_and_clear_go_by_pages_and_by_generation(shelf: Shelf):
     for number in range(10):
         shelf.write(f"f/{number}.json", b"x" * 10)

@@ -115,9 +115,9 @@ class Lease(Lock):
 
     def _next_nap(self, held: Sequence[str]) -> float | None:
         """Seconds until asking again; None at the end of patience."""
+        self.held = held
         if self._since is None:
             return 0.0
-        self.held = held
         waited = time.monotonic() - self._since
         if waited > PATIENCE:
             log.info("%s: %s: others compute it for %.0f s; computing too", self._storage.url, self.path, waited)
@@ -156,7 +156,7 @@ class Lease(Lock):
         """Whether the store refuses to create what is there: the first lease of a process finds out."""
         try:
             yield self._write(None)
-        except (FileExistsError, Unsupported):
+        except FileExistsError:
             self._leases.conditional = True
             return True
         self._leases.give_up(self._storage)
@@ -179,10 +179,10 @@ class Lease(Lock):
 
     def _asked(self, answer: bool | None) -> bool | None:
         if answer is None:
-            self._since = self._since or time.monotonic()
+            self._since = time.monotonic() if self._since is None else self._since
             self._leases.waiting.add(self)
-        else:
-            self._leases.waiting.discard(self)
+            return None
+        self._leases.waiting.discard(self)
         if answer:
             self._leases.keep(self, self._storage.lease / 3)
         return answer

@@ -41,6 +41,9 @@ Steps: TypeAlias = Generator[Request, Any, T]
 SWEEP_TO = 0.9
 """The part of the limit that a sweep leaves in place, so that the next store does not need another one."""
 
+SWEEP = "sweep"
+"""The name of the lease under which one machine at a time sweeps."""
+
 CLOCK_SLACK = 5.0
 """Seconds that an entry may seem to come from the future."""
 
@@ -390,8 +393,12 @@ class RemoteStorage(Storage):
                 live.sweeping.release()
 
     def _sweep(self, live: Live) -> None:
+        lock, turn = self.lock(SWEEP), None
         try:
-            self.prune()
+            turn = lock is None or lock.acquire(())
+            # None: another machine sweeps.
+            if turn is not None:
+                self.prune()
         except OSError as error:
             log.warning("%s may grow beyond max_size, the sweep failed: %s", self.url, error)
         except RuntimeError:
@@ -399,6 +406,8 @@ class RemoteStorage(Storage):
             log.debug("%s: sweep given up", self.url, exc_info=True)
         finally:
             live.sweeping.release()
+            if lock is not None and turn:
+                lock.release()
 
     # --- What stands around each request.
 
