@@ -12,72 +12,117 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from perscache.entry import Entry, moment
 from perscache.errors import DamagedEntry
+from perscache.storage.layout import Layout
 from perscache.storage.local import LocalFileStorage
 from perscache.storage.memory import MemoryStorage
+from perscache.storage.usage import Usage
 
 EXTENSIONS = ["pickle", "json", "yaml", "csv", "parquet"]
 
 
-def write_for_ever(location: Path, seed: int) -> None:
-    storage = LocalFileStorage(location, max_entries=30)
+LIMIT = 30
+# What a writer that will be killed does, and how often in a hundred times.
+WRITERS = {
+    "stores": {"store": 100},
+    "sweeps": {"store": 40, "delete": 30, "prune": 15, "sweep": 15},
+    "clears": {"store": 70, "clear one": 20, "clear all": 10},
+}
+
+
+def work_for_ever(location: Path, deeds: dict[str, int], seed: int) -> None:
+    # Without a limit nothing is removed but by those who are asked to.
+    storage = LocalFileStorage(location, max_entries=LIMIT if "prune" in deeds else None)
     chance = random.Random(seed)
     while True:
-        number = chance.randrange(60)
-        path = f"f{number % 3}/{number * 0x9E3779B97F4A7C15 % 2**64:016x}.{EXTENSIONS[number % 5]}"
-        deed = chance.random()
-        if deed < 0.8:
-            storage.write(path, f"{path} ".encode() * chance.choice([1, 20, 2000]))
-        elif deed < 0.9:
-            storage.delete(path)
-        elif deed < 0.95:
-            storage.prune()
-        else:
-            storage.clear(path.partition("/")[0] if deed < 0.98 else None)
+        path = path_of(chance.randrange(60))
+        match chance.choices(list(deeds), list(deeds.values()))[0]:
+            case "store":
+                # A journal of such lines is rewritten again and again.
+                data = f"{path} ".encode() * chance.choice([1, 20, 2000])
+                storage.store(Entry(path, moment(time.time()), len(data), arguments="x" * 200), data)
+            case "delete":
+                storage.delete(path)
+            case "prune":
+                storage.prune()
+            case "sweep":
+                storage.prune(max_age=chance.choice([0.01, 60]))
+            case "clear one":
+                storage.clear(path.partition("/")[0])
+            case "clear all":
+                storage.clear()
 
 
-def start_writer(location: Path, seed: int) -> int:
+def path_of(number: int) -> str:
+    return f"f{number % 3}/{number * 0x9E3779B97F4A7C15 % 2**64:016x}.{EXTENSIONS[number % 5]}"
+
+
+def start_writer(location: Path, deeds: dict[str, int], seed: int) -> int:
     child = os.fork()
     if child == 0:
         try:
-            write_for_ever(location, seed)
+            work_for_ever(location, deeds, seed)
+        except BaseException:
+            traceback.print_exc()
         finally:
             os._exit(1)
     return child
+
+
+def kill(writer: int) -> None:
+    os.kill(writer, signal.SIGKILL)
+    assert os.WTERMSIG(os.waitpid(writer, 0)[1]) == signal.SIGKILL
 
 
 def assert_every_entry_is_whole(location: Path) -> int:
     storage = LocalFileStorage(location)
     count = 0
     for entry in storage.entries():
-        data = storage.load(entry.path).data
-        unit = f"{entry.path} ".encode()
-        assert bytes(data) == unit * (len(data) // len(unit))
-        count += 1
+        with suppress(FileNotFoundError):  # removed by another process meanwhile
+            data = storage.load(entry.path).data
+            unit = f"{entry.path} ".encode()
+            assert bytes(data) == unit * (len(data) // len(unit))
+            count += 1
     return count
 
 
-def test_killed_at_any_moment_nothing_wrong_is_left(tmp_path):
+@pytest.mark.parametrize("kind", WRITERS)
+def test_killed_at_any_moment_nothing_wrong_is_left(tmp_path, kind):
+    """Two hundred kills of each kind, each followed by a look at everything, while other writers go on."""
     location = tmp_path / "cache"
-    chance = random.Random(3)
+    for function in ("f0", "f1", "f2"):
+        (location / function).mkdir(parents=True)
+        (location / function / "notes").write_text("mine")
+    chance = random.Random(kind)
+    writers = [start_writer(location, WRITERS[kind], seed) for seed in range(3)]
     most = 0
-    for round_ in range(100):
-        writers = [start_writer(location, 2 * round_ + number) for number in range(2)]
-        time.sleep(chance.random() / 20)
+    try:
+        for seed in range(3, 203):
+            time.sleep(chance.random() / 100)
+            kill(writers.pop(0))
+            most = max(most, assert_every_entry_is_whole(location))
+            writers.append(start_writer(location, WRITERS[kind], seed))
+    finally:
         for writer in writers:
-            os.kill(writer, signal.SIGKILL)
-            assert os.WTERMSIG(os.waitpid(writer, 0)[1]) == signal.SIGKILL
-        most = max(most, assert_every_entry_is_whole(location))
+            kill(writer)
     assert 0 < most <= 60
-    storage = LocalFileStorage(location, max_entries=30)
+    storage = LocalFileStorage(location, max_entries=LIMIT)
     storage.prune()
-    assert sum(1 for _ in storage.entries()) <= 30
+    left = assert_every_entry_is_whole(location)
+    assert left <= LIMIT
+    counted = Usage(Layout(str(location), shared=False)).total()
+    assert counted is not None
+    assert counted.entries == left
     assert not list(location.rglob("aside"))
+    assert not list(location.glob(".state/trash/*"))
+    assert [file.read_text() for file in location.glob("f?/notes")] == ["mine"] * 3
 
 
 @pytest.mark.parametrize("extension", EXTENSIONS)

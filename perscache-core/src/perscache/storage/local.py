@@ -40,6 +40,7 @@ _FUTURE = 5.0
 _PLACES = 4096
 _INLINE_CLEAR = 1000
 _COUNTED_CLEAR = 5000
+_CLEARS = 20  # that one store outlasts
 _USERS = hasattr(os, "geteuid")  # Windows has none, and shows every file as written by all
 _REGULAR = 0o170022 if _USERS else 0o170000  # the mask of type, and of writing by the group and by others
 _PLAIN = stat.S_IFREG
@@ -252,10 +253,7 @@ class LocalFileStorage(Storage):
                 present = self._present(place)
                 self._eviction.make_room(len(data) - (present or 0), int(present is None))
         file = self._layout.target(place)
-        try:
-            replaced = self._publish(place, file, data, entry)
-        except FileNotFoundError:  # the folder was cleared meanwhile
-            replaced = self._publish(place, file, data, entry)
+        replaced = self._publish_between_clears(place, file, data, entry)
         with suppress(OSError):
             self._usage.add([(place.shard, int(replaced is None), len(data) - (replaced or 0))])
         with suppress(OSError):
@@ -275,6 +273,13 @@ class LocalFileStorage(Storage):
             with suppress(FileNotFoundError):
                 return max(0, os.lstat(file).st_size - place.seal.room)
         return None
+
+    def _publish_between_clears(self, place: Place, file: str, data: Buffer | Pieces, entry: Entry) -> int | None:
+        """`_publish`, and again where the folder was cleared meanwhile."""
+        for _ in range(_CLEARS):
+            with suppress(FileNotFoundError):
+                return self._publish(place, file, data, entry)
+        return self._publish(place, file, data, entry)
 
     def _publish(
         self, place: Place, file: str, data: Buffer | Pieces, entry: Entry, *, bless: bool = False
