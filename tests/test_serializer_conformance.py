@@ -37,6 +37,7 @@ from perscache.serializers import (
     CloudPickleSerializer,
     CSVSerializer,
     JSONSerializer,
+    NumpySerializer,
     ParquetSerializer,
     PickleSerializer,
     Serializer,
@@ -53,6 +54,7 @@ SERIALIZERS: Mapping[str, Callable[[], Serializer]] = {
     "yaml": YAMLSerializer,
     "parquet": ParquetSerializer,
     "csv": CSVSerializer,
+    "numpy": NumpySerializer,
 }
 
 OF_ONES_OWN = make_serializer(
@@ -187,7 +189,7 @@ def test_every_serializer_keeps_something(serializer: Serializer):
     assert kept(serializer)
 
 
-@pytest.mark.parametrize("name", ["json", "yaml", "parquet", "csv"])
+@pytest.mark.parametrize("name", ["json", "yaml", "parquet", "csv", "numpy"])
 @pytest.mark.parametrize("value", [object(), Order(1)], ids=["object", "Order"])
 def test_a_refusal_says_which_type_and_what_to_use(name: str, value: Any):
     with pytest.raises((PerscacheError, TypeError), match=rf'{type(value).__name__}.*"cloudpickle"'):

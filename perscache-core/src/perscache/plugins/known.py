@@ -38,6 +38,7 @@ class Kind(Enum):
 KNOWN: Final[dict[Kind, dict[str, str]]] = {
     Kind.SERIALIZER: {
         "csv": "perscache-csv",
+        "numpy": "perscache-numpy",
         "parquet": "perscache-parquet",
         "yaml": "perscache-yaml",
     },

@@ -9,6 +9,7 @@ from .base import Serializer, make_serializer
 if TYPE_CHECKING:
     # Typed for those who have the plugin; nobody needs it.
     from perscache_csv import CSVSerializer as CSVSerializer  # type: ignore[import-not-found, unused-ignore]
+    from perscache_numpy import NumpySerializer as NumpySerializer  # type: ignore[import-not-found, unused-ignore]
     from perscache_parquet import ParquetSerializer as ParquetSerializer  # type: ignore[import-not-found, unused-ignore]
     from perscache_yaml import YAMLSerializer as YAMLSerializer  # type: ignore[import-not-found, unused-ignore]
 
@@ -17,7 +18,12 @@ if TYPE_CHECKING:
 __all__ = ["CloudPickleSerializer", "JSONSerializer", "PickleSerializer", "Serializer", "make_serializer"]
 
 _BUILT_IN: Final = frozenset(__all__) - {"Serializer", "make_serializer"}
-_PLUGINS: Final = {"CSVSerializer": "csv", "ParquetSerializer": "parquet", "YAMLSerializer": "yaml"}
+_PLUGINS: Final = {
+    "CSVSerializer": "csv",
+    "NumpySerializer": "numpy",
+    "ParquetSerializer": "parquet",
+    "YAMLSerializer": "yaml",
+}
 
 
 if not TYPE_CHECKING:  # Checkers are to find a name that nobody gives.

@@ -1,0 +1,116 @@
+"""Cached results as numpy's own files: the serializer ``numpy`` of perscache."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, Literal, TypeAlias
+
+from perscache.buffers import Buffer, Form
+from perscache.errors import ConfigurationError, SerializationError
+from perscache.plugins import Serializer, hookimpl
+from perscache.serializers.places import type_name
+
+__version__ = "1.0.0"
+
+PERSCACHE_API = 1
+
+MmapMode: TypeAlias = Literal["r", "c"]
+
+
+@hookimpl
+def perscache_serializers() -> Iterable[type[Serializer]]:
+    """The serializer of this distribution."""
+    return [NumpySerializer]
+
+
+class NumpySerializer(Serializer):
+    """numpy arrays as ``.npy`` files, which ``numpy.load`` opens. Loading runs no code.
+
+    Arrays of all types but Python objects come back with their type, byte order, shape and order of axes, read into
+    memory of their own. Storing one copies nothing, unless it has gaps.
+
+    With ``mmap_mode`` a hit on local files gives the file itself, mapped into memory, as ``numpy.load`` does: nothing
+    of it is read before it is used, once all its bytes have been verified. ``"r"`` gives an array that cannot be
+    written to, ``"c"`` one whose changes stay in the process. A miss gives the array that the function returned. A
+    mapped array outlives its entry. Cutting its file in place, which perscache never does, ends the process (SIGBUS).
+    """
+
+    extension = "npy"
+    name = "numpy"
+    safe = True
+    reads: Form = "writable"
+
+    def __init__(self, mmap_mode: MmapMode | None = None) -> None:
+        if mmap_mode not in _FORMS:
+            hint = ", which would change the stored result" if mmap_mode in ("r+", "w+") else ""
+            raise ConfigurationError(f"mmap_mode={mmap_mode!r}{hint}: choose None, 'r' (read-only) or 'c' (a copy)")
+        self.mmap_mode = mmap_mode
+        self.reads = _FORMS[mmap_mode]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(mmap_mode={self.mmap_mode!r})"
+
+    def dumps(self, data: Any) -> bytes:
+        """The file of an array.
+
+        Raises TypeError for what is no array, SerializationError for one that a file cannot give back.
+        """
+        return b"".join(self.buffers(data))
+
+    def buffers(self, data: Any) -> Sequence[Buffer]:
+        """The same in two pieces: the header, and the array's own memory."""
+        _check_is_array(data)
+        from . import npy
+
+        return npy.write(data)
+
+    def loads(self, data: Buffer) -> Any:
+        """The array of the file, over ``data`` itself where that is the array's to keep."""
+        from . import npy
+
+        array = npy.read(data)
+        if self.mmap_mode == "r":
+            array.flags.writeable = False
+        elif not array.flags.writeable:
+            array = array.copy(order="K")
+        return array
+
+    def changes(self, data: Any) -> str | None:
+        """What of an array's type is lost: a subclass without data of its own, records, metadata."""
+        kind = type_name(type(data))
+        if not _is_plain(data):
+            return None  # dumps refuses it
+        if kind != "numpy.ndarray":
+            return f"a {kind} becomes a numpy.ndarray"
+        from . import npy
+
+        return npy.lost(data.dtype)
+
+
+_FORMS: Final[dict[str | None, Form]] = {None: "writable", "r": "mapped", "c": "private"}
+
+_WAY_OUT: Final = 'use serializer="cloudpickle", which stores nearly everything.'
+
+
+_PLAIN: Final = ("ndarray", "memmap", "matrix", "recarray")
+"""Types of arrays that say nothing but how their elements are reached."""
+
+
+def _check_is_array(data: Any) -> None:
+    if _is_plain(data):
+        return
+    kind, numpy = type_name(type(data)), _numpy()
+    if isinstance(data, getattr(numpy, "ndarray", ())):
+        raise SerializationError(f"numpy's files hold plain arrays, and would lose what a {kind} adds; {_WAY_OUT}")
+    way_out = "return numpy.asarray(value), or " if isinstance(data, getattr(numpy, "generic", ())) else ""
+    raise TypeError(f"numpy's files hold arrays, and this is a {kind}; {way_out}{_WAY_OUT}")
+
+
+def _is_plain(data: Any) -> bool:
+    return type(data) in [getattr(_numpy(), name, None) for name in _PLAIN]
+
+
+def _numpy() -> Any:
+    """numpy, if anybody has imported it: else it has made no value."""
+    return sys.modules.get("numpy")
