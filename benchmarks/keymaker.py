@@ -79,9 +79,9 @@ class Keymaker:
             return None
         from blake3 import blake3
 
-        from perscache.fingerprint import encoder
+        from perscache.fingerprint.containers import THREADS
 
-        buffer, threads = self._array.data.cast("B"), encoder._THREADS
+        buffer, threads = self._array.data.cast("B"), THREADS
         return self._milliseconds(lambda: blake3(buffer, max_threads=threads).digest(), LARGE)
 
     def frame(self) -> float:

@@ -127,6 +127,11 @@ class Lazy:
         return self.n**2
 
 
+class Endless:
+    def __cache_key__(self) -> Any:
+        return [Endless()]
+
+
 class Reduced:
     def __init__(self, n: int) -> None:
         self.n, self.lock = n, __import__("threading").Lock()
@@ -455,9 +460,16 @@ def test_a_refusal_names_the_path() -> None:
         assert error.reason.startswith("sqlite3.Connection ")
 
 
-def test_a_value_too_deep_is_refused_clearly() -> None:
-    deep: list[Any] = []
-    for _ in range(5000):
-        deep = [deep]
+def test_no_stack_limits_how_deep_a_value_is_nested() -> None:
+    def linked(last: Any) -> Any:
+        chain = last
+        for number in range(5000):
+            chain = Plain(number=number, next=[chain])
+        return chain
+
+    assert key(linked(1)) == key(linked(1)) != key(linked(2))
+
+
+def test_a_value_that_makes_new_members_for_ever_is_refused() -> None:
     with pytest.raises(TypeError, match="too deep"):
-        key(deep)
+        key(Endless())

@@ -1,4 +1,4 @@
-"""How values of Python's own types, of user classes and of libraries' types are taken apart."""
+"""How values of Python's own types and of what derives from them are taken apart."""
 
 from __future__ import annotations
 
@@ -15,38 +15,43 @@ import operator
 import pathlib
 import re
 import types
+import typing
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from marshal import dumps
 from typing import Any
 
 from ..errors import UnkeyableError
-from .encoder import (
-    Build,
-    Pass,
-    Stream,
+from .containers import (
+    Pairs,
     buffer,
     by_handler,
+    by_rule,
     of_dict,
     of_list,
+    of_pairs,
     of_set,
+    of_stream,
     of_tuple,
-    step,
     tagged,
 )
+from .encoder import Build, Pass, Stream
+from .objects import build_for_objects, by_parts, slots_of, state_of, without_computed
 
 _LONG_BYTES = 4096
-NO_VALUE = "has no value that a key could be made of"
+_SLAB = 4 << 20
 
 
 def build_for_family(kind: type) -> Build:
     """How values of ``kind`` are encoded: as its class says, else its family's rule, else its fields or its state."""
     if getattr(kind, "__cache_key__", None):
-        return by_handler(lambda value: value.__cache_key__())
+        return by_rule(lambda value: value.__cache_key__())
     if issubclass(kind, type):
         return _named
     if issubclass(kind, enum.Enum):
         return _enum_member
+    if issubclass(kind, tuple) and hasattr(kind, "n_unnamed_fields"):
+        return by_parts(state_of)  # as of os.stat: there is more to it than its items
     if issubclass(kind, tuple) and hasattr(kind, "_fields") and kind.__dictoffset__ == 0:
         names = [f".{name}" for name in getattr(kind, "_fields", ())]
         return by_parts(lambda value: tuple(tuple.__iter__(value)), *names)
@@ -57,19 +62,7 @@ def build_for_family(kind: type) -> Build:
             return by_handler(handler)
         if base in _FAMILIES:
             return _FAMILIES[base]
-    if _is_handle(kind):
-        return _without_value
-    if (fields := _declared_fields(kind)) is not None:
-        return by_parts(lambda value: (fields(value),), ".")
-    return _whole(by_parts(_state, "", "", ".", "", ""))
-
-
-def _whole(build: Build) -> Build:
-    def encoded(run: Pass, value: Any) -> bytes:
-        whole = run.encoder.whole
-        return run.encode_whole(value, build) if whole is not None and whole(type(value)) else build(run, value)
-
-    return encoded
+    return build_for_objects(kind)
 
 
 def _library_handler(base: type) -> Callable[[Any], Any] | None:
@@ -89,116 +82,86 @@ _LIBRARIES = {
     "xarray": ".frames",
     "polars": ".polars_columns",
     "pyarrow": ".arrow_columns",
+    "sqlite3": ".standard",
 }
 
 
 # --- Values that are one buffer, or no value at all.
 
 
-def _bytes(run: Pass, value: Any) -> bytes:
-    return dumps(value, 2) if len(value) <= _LONG_BYTES else b"s" + buffer(run, [value])
+def _bytes(run: Pass, value: bytes) -> bytes:
+    return dumps(value, 2) if len(value) <= _LONG_BYTES else run.node(value, _long_bytes)
 
 
-def _stream(run: Pass, value: Stream) -> bytes:
-    return buffer(run, value.pieces)
+def _long_bytes(run: Pass, value: bytes) -> bytes:
+    return b"b" + buffer(run, [value])
 
 
 def _memoryview(run: Pass, value: memoryview) -> bytes:
+    return run.node(value, _view)
+
+
+def _view(run: Pass, value: memoryview) -> bytes:
     shape = run.encode((value.format, value.shape))
-    return b"O" + run.kind(memoryview) + shape + buffer(run, [value if value.c_contiguous else value.tobytes()])
+    return b"O" + run.kind(memoryview) + shape + buffer(run, _contiguous(value))
+
+
+def _contiguous(value: memoryview) -> Iterator[Any]:
+    if value.c_contiguous:
+        yield value
+    elif value.ndim == 1:
+        rows = max(1, _SLAB // value.itemsize)
+        for start in range(0, len(value), rows):
+            yield value[start : start + rows].tobytes()
+    else:
+        yield value.tobytes()
 
 
 def _named(run: Pass, value: Any) -> bytes:
     return b"C" + run.encoder.identify(value)
 
 
-def _without_value(run: Pass, value: Any) -> bytes:
-    return run.refuse(value, NO_VALUE)
-
-
-def _is_handle(kind: type) -> bool:
-    """Whether instances are consumed by use, or stand for something outside: iterators, files, awaitables."""
-    consumed = any(hasattr(kind, name) for name in ("__next__", "__anext__", "__await__"))
-    return consumed or issubclass(kind, (io.IOBase, types.ModuleType, types.FrameType, types.TracebackType))
-
-
 # --- Families: a type and its subclasses, which add their fields.
 
 
 def _enum_member(run: Pass, value: enum.Enum) -> bytes:
-    return tagged(run, type(value), (value._name_, value._value_))
+    return run.node(value, _member_of_enum)
+
+
+def _member_of_enum(run: Pass, value: enum.Enum) -> bytes:
+    try:
+        return tagged(run, type(value), (value._name_, value._value_))
+    except UnkeyableError:
+        return tagged(run, type(value), (value._name_,))  # which tells it from the others, whatever its value is
 
 
 def _fields_of(value: Any) -> dict[str, Any] | None:
     """What a subclass of a built-in type adds to it; None for nothing."""
     fields = dict(getattr(value, "__dict__", ()))
-    for name in _slots(type(value)):
-        if hasattr(value, name):
-            fields[name] = getattr(value, name)
-    return _without_computed(type(value), fields) or None
-
-
-def _without_computed(kind: type, fields: dict[str, Any]) -> dict[str, Any]:
-    """Fields without those that a cached property has filled: whether it was asked for is no part of a value."""
-    computed = [name for name in fields if type(getattr(kind, name, None)).__name__ == "cached_property"]
-    for name in computed:
-        del fields[name]
-    return fields
-
-
-def _slots(kind: type) -> list[str]:
-    found: list[str] = []
-    for base in kind.__mro__:
-        slots = vars(base).get("__slots__", ())
-        for name in (slots,) if isinstance(slots, str) else tuple(slots):
-            private = name.startswith("__") and not name.endswith("__")
-            if name not in {"__dict__", "__weakref__"}:
-                found.append(f"_{base.__name__.lstrip('_')}{name}" if private else name)
-    return found
+    for base in type(value).__mro__:
+        if base in _FAMILIES:
+            break
+        fields.update(slots_of(base, value))
+    return without_computed(type(value), fields) or None
 
 
 def _subclass_of(plain: Callable[[Any], Any]) -> Build:
     return by_parts(lambda value: (plain(value), _fields_of(value)), "", ".")
 
 
-def by_parts(parts: Callable[[Any], tuple[Any, ...]], *names: str) -> Build:
-    """Encodes values as type and parts; a refusal calls these by ``names``: "" the value itself, "." its fields."""
-    places = {f"[{position}]": name for position, name in enumerate(names)}
-
-    def expanded(run: Pass, value: Any) -> bytes:
-        try:
-            payload = run.expand(value, parts)
-        except UnkeyableError as error:
-            return run.refuse(value, str(error))
-        try:
-            return tagged(run, type(value), payload)
-        except UnkeyableError as error:
-            path = error.path
-            if path and path[0] in places:
-                name = places[path.pop(0)]
-                if name == "." and path and path[0].startswith("['"):
-                    name = f".{path.pop(0)[2:-2]}"
-                step(error, name.rstrip("."))
-            raise
-
-    def build(run: Pass, value: Any) -> bytes:
-        return run.node(value, expanded)
-
-    return build
-
-
 def _array(value: Any) -> Any:
     data = array.array(value.typecode, value)
-    return (value.typecode, data.itemsize, data.tolist() if value.typecode == "u" else memoryview(data.tobytes()))
+    return (value.typecode, data.itemsize, data.tolist() if value.typecode in "uw" else memoryview(data.tobytes()))
 
 
 def _datetime(value: dt.datetime) -> Any:
-    plain = value.replace(tzinfo=None, fold=0)
-    return (plain.isoformat(), value.fold, value.tzinfo, _fields_of(value))
+    # By number: texts are what subclasses change.
+    day, time = (value.year, value.month, value.day), (value.hour, value.minute, value.second, value.microsecond)
+    return (*day, *time, value.fold, value.tzinfo, _fields_of(value))
 
 
 def _time(value: dt.time) -> Any:
-    return (value.replace(tzinfo=None, fold=0).isoformat(), value.fold, value.tzinfo, _fields_of(value))
+    return (value.hour, value.minute, value.second, value.microsecond, value.fold, value.tzinfo, _fields_of(value))
 
 
 def _timezone(value: dt.timezone) -> Any:
@@ -211,11 +174,13 @@ def _zone(value: Any) -> str:
     return str(value.key)
 
 
-def _path(run: Pass, value: pathlib.PurePath) -> bytes:
+def _path(value: pathlib.PurePath) -> Any:
+    return (value.as_posix(), _fields_of(value))
+
+
+def _native_path(run: Pass, value: pathlib.PurePath) -> bytes:
     # The flavour of the machine at hand is no part of the value: a relative path is the same on Windows.
-    kind: type = pathlib.Path if isinstance(value, pathlib.Path) else pathlib.PurePath
-    standard = type(value).__module__.startswith("pathlib")
-    return tagged(run, kind if standard else type(value), value.as_posix())
+    return tagged(run, pathlib.Path if isinstance(value, pathlib.Path) else pathlib.PurePath, (value.as_posix(), None))
 
 
 def _partial(value: functools.partial[Any]) -> Any:
@@ -253,8 +218,8 @@ _FAMILIES: dict[type, Build] = {
     set: _subclass_of(lambda value: set(set.__iter__(value))),
     frozenset: _subclass_of(lambda value: frozenset(frozenset.__iter__(value))),
     collections.OrderedDict: _subclass_of(lambda value: list(collections.OrderedDict.items(value))),
-    collections.defaultdict: _subclass_of(lambda value: (value.default_factory, dict(value))),
-    dict: _subclass_of(lambda value: {key: dict.__getitem__(value, key) for key in dict.__iter__(value)}),
+    collections.defaultdict: _subclass_of(lambda value: (value.default_factory, Pairs(dict.items(value)))),
+    dict: _subclass_of(lambda value: Pairs(dict.items(value))),
     collections.deque: _subclass_of(lambda value: (value.maxlen, list(collections.deque.__iter__(value)))),
     array.array: _subclass_of(_array),
     dt.datetime: by_handler(_datetime),
@@ -262,79 +227,35 @@ _FAMILIES: dict[type, Build] = {
     dt.time: by_handler(_time),
     dt.timedelta: _subclass_of(lambda value: (value.days, value.seconds, value.microseconds)),
     dt.timezone: by_handler(_timezone),
-    decimal.Decimal: _subclass_of(decimal.Decimal.__str__),
+    # Whether the exponent's letter is a capital hangs on the context.
+    decimal.Decimal: _subclass_of(lambda value: decimal.Decimal.__str__(value).upper()),
     uuid.UUID: _subclass_of(lambda value: value.int),
-    pathlib.PurePath: _path,
-    io.BytesIO: by_handler(_text_io),
-    io.StringIO: by_handler(_text_io),
+    pathlib.PurePath: by_handler(_path),
+    pathlib.PureWindowsPath: by_handler(_path),
+    pathlib.PurePosixPath: by_handler(_path),
+    io.BytesIO: _subclass_of(_text_io),
+    io.StringIO: _subclass_of(_text_io),
     functools.partial: by_parts(_partial, ".func", ".args", ".keywords", "."),
     fractions.Fraction: _subclass_of(lambda value: (value.numerator, value.denominator)),
 }
 
 
-# --- Objects: fields, else the state that pickle would take.
+def _union(run: Pass, value: Any) -> bytes:
+    return run.node(value, _members_of_union)
 
 
-def _declared_fields(kind: type) -> Callable[[Any], Any] | None:
-    """For classes that list their fields (dataclasses, attrs) or keep them apart (pydantic): those."""
-    if hasattr(kind, "__pydantic_validator__") and hasattr(kind, "__pydantic_fields_set__"):
-        return _pydantic_state
-    declared = getattr(kind, "__attrs_attrs__", None)
-    if declared is not None:
-        names = [attribute.name for attribute in declared]
-    elif hasattr(kind, "__dataclass_fields__"):
-        names = list(kind.__dataclass_fields__)
-    else:
-        return None
-
-    def fields(value: Any) -> dict[str, Any]:
-        found = dict(getattr(value, "__dict__", ()))
-        for name in names:
-            if hasattr(value, name):
-                found[name] = getattr(value, name)
-        for name in _slots(kind):
-            if hasattr(value, name):
-                found[name] = getattr(value, name)
-        return _without_computed(kind, found)
-
-    return fields
+def _members_of_union(run: Pass, value: Any) -> bytes:
+    kind: Any = types.UnionType
+    return tagged(run, kind, run.expand(value, lambda value: set(value.__args__)))
 
 
-def _pydantic_state(value: Any) -> Any:
-    fields = _without_computed(type(value), dict(value.__dict__))
-    extra = getattr(value, "__pydantic_extra__", None)
-    private = getattr(value, "__pydantic_private__", None)
-    given = getattr(value, "__pydantic_fields_set__", None)
-    return {**fields, "": (extra, private, given)}
-
-
-def _state(value: Any) -> tuple[Any, ...]:
-    """How pickle would rebuild a value: with which function from which arguments, state and items."""
-    kind = type(value)
-    if kind is object:
-        raise UnkeyableError("is a bare object: nothing but its address tells it from another")
-    try:
-        reduced: Any = value.__reduce_ex__(4)
-    except Exception as error:
-        raise UnkeyableError(NO_VALUE) from error
-    if isinstance(reduced, str):
-        return (reduced,)
-    parts: tuple[Any, ...] = (*reduced, None, None, None)
-    function, arguments, state, items, pairs = parts[:5]
-    if function is _NEW_OBJECT and arguments[0] is kind:
-        arguments = arguments[1:]
-    if isinstance(state, tuple) and len(state) == 2 and isinstance(state[1], dict):
-        state = {**(state[0] or {}), **state[1]}
-    if isinstance(state, dict):
-        state = _without_computed(kind, dict(state))
-    named = getattr(function, "__qualname__", None) or function
-    return (named, arguments, state or None, items and list(items), pairs and dict(pairs))
-
-
-_NEW_OBJECT = object().__reduce_ex__(4)[0]
+def _type_variable(value: typing.TypeVar) -> Any:
+    return (value.__name__, value.__bound__, value.__constraints__, value.__covariant__, value.__contravariant__)
 
 
 BUILDS: dict[type, Build] = {
+    type(pathlib.Path()): _native_path,
+    type(pathlib.PurePath()): _native_path,
     list: of_list,
     tuple: of_tuple,
     dict: of_dict,
@@ -342,7 +263,8 @@ BUILDS: dict[type, Build] = {
     frozenset: of_set,
     bytes: _bytes,
     memoryview: _memoryview,
-    Stream: _stream,
+    Stream: of_stream,
+    Pairs: of_pairs,
     type: _named,
     types.FunctionType: _named,
     types.BuiltinFunctionType: _builtin,
@@ -350,6 +272,8 @@ BUILDS: dict[type, Build] = {
     types.MethodDescriptorType: _named,
     types.WrapperDescriptorType: _named,
     types.ClassMethodDescriptorType: _named,
+    types.GetSetDescriptorType: by_handler(lambda value: (value.__objclass__, value.__name__)),
+    types.MemberDescriptorType: by_handler(lambda value: (value.__objclass__, value.__name__)),
     types.MethodWrapperType: _BOUND,
     functools._lru_cache_wrapper: by_handler(_caching),
     type(NotImplemented): lambda run, value: b"O" + run.kind(type(value)),
@@ -361,8 +285,15 @@ BUILDS: dict[type, Build] = {
     type({}.keys()): by_handler(set),
     type({}.values()): by_handler(list),
     type({}.items()): by_handler(dict),
+    type(collections.OrderedDict().keys()): by_handler(list),
+    type(collections.OrderedDict().values()): by_handler(list),
+    type(collections.OrderedDict().items()): by_handler(list),
     types.GenericAlias: by_handler(lambda value: (value.__origin__, value.__args__)),
-    types.UnionType: by_handler(lambda value: set(value.__args__)),
+    types.UnionType: _union,
+    type(typing.Union[int, str]): _union,  # noqa: UP007 - an old one has a type of its own
+    typing.TypeVar: by_handler(_type_variable),
+    typing.ForwardRef: by_handler(lambda value: value.__forward_arg__),
+    typing.NewType: by_handler(lambda value: (value.__name__, value.__supertype__)),
     staticmethod: by_handler(lambda value: value.__func__),
     classmethod: by_handler(lambda value: value.__func__),
     property: by_handler(lambda value: (value.fget, value.fset, value.fdel)),
@@ -370,4 +301,8 @@ BUILDS: dict[type, Build] = {
     operator.itemgetter: by_handler(lambda value: value.__reduce__()[1]),
     operator.attrgetter: by_handler(lambda value: value.__reduce__()[1]),
     operator.methodcaller: by_handler(lambda value: value.__reduce__()[1:]),
+}
+
+HANDLERS: dict[str, Callable[[Any], Any]] = {
+    "sqlite3.Row": lambda row: (row.keys(), tuple(row)),
 }
