@@ -79,6 +79,11 @@ class Acceptance:
             with suppress(Unsupported, OSError):
                 self._storage.delete(self._path)
 
+    def reset(self) -> None:
+        """Know nothing of the record, as before it was looked for."""
+        self.known = False
+        self._builder.adopt({})
+
     def _read(self) -> dict[str, str]:
         try:
             found: Any = json.loads(bytes(self._storage.load(self._path).data))

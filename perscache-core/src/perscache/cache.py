@@ -7,11 +7,11 @@ import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime
+from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any, Concatenate, Final, Literal, ParamSpec, TypeAlias, TypeVar, overload
 
-from . import config, modes
-from .acceptance import Acceptance
+from . import config, isolation, modes
 from .cached import cached, require_function
 from .counts import Counts
 from .entry import Entry
@@ -22,7 +22,7 @@ from .modes import Mode, ModeName, ModeSwitch
 from .plan import Plan
 from .plugins import registry
 from .serializers.base import Serializer
-from .statistics import Statistics, totals
+from .statistics import totals
 from .storage.base import Storage
 from .storage.opening import DEFAULT, StorageLike, open_storage
 from .trouble import OnError
@@ -134,6 +134,8 @@ class Cache:
         self._signer = _signer(signing_key)
         self.serializer = self._make_serializer(self._settings["serializer"])
         self.storage = self._make_storage(self._settings["storage"])
+        self._given = storage is not None or isinstance(self.storage, _Nowhere)
+        isolation.enroll(self, given=self._given)
 
     @overload
     def __call__(self, function: classmethod[S, P, R], /) -> classmethod[S, P, R]: ...
@@ -227,7 +229,13 @@ class Cache:
     def _decorate(self, function: Any, settings: Mapping[str, Any]) -> Any:
         if isinstance(function, classmethod | staticmethod):
             return type(function)(self._decorate(function.__func__, settings))
-        return cached(*self._plan(require_function(function), settings))
+        wrapper: Any = cached(*self._plan(require_function(function), settings))
+        isolation.enroll(wrapper.cache, given=self._given or settings.get("storage") is not None)
+        return wrapper
+
+    def _move(self, place: Callable[[Storage], Storage]) -> Callable[[], None]:
+        former, self.storage = self.storage, place(self.storage)
+        return partial(setattr, self, "storage", former)
 
     def _plan(
         self, function: Callable[..., Any], settings: Mapping[str, Any]
@@ -252,7 +260,6 @@ class Cache:
             builder=builder,
             serializer=serializer,
             storage=storage,
-            form=serializer.reads if storage.zero_copy and serializer.reads != "bytes" else None,
             max_age=_max_age(chosen["ttl"]) if "ttl" in chosen else self._max_age,
             lock=both["lock"],
             on_error=OnError.named(both["on_error"]),
@@ -261,26 +268,15 @@ class Cache:
             observers=self._observers,
             signer=self._signer,
             format=serializer.name or type(serializer).__name__,
-            prefix=builder.folder + ("/" if storage.folders else "-"),
             suffix="." + _extension(serializer),
-            statistics=self._statistics(builder, storage),
-            acceptance=Acceptance(builder, storage),
         )
         in_force = {
             **both,
             "name": builder.function_name,
             "serializer": plan.format,
-            "storage": storage.identity,
             "ttl": plan.max_age,
-            "maxsize": getattr(storage, "max_entries", None),
-            "max_size": storage.max_size,
-            "mode": self._modes.default.label,
         }
         return function, plan, in_force
-
-    def _statistics(self, builder: KeyBuilder, storage: Storage) -> Statistics:
-        ledger = storage.ledger() if self._modes.default.writes else None
-        return Statistics(None if ledger is None else (ledger, builder.function_name))
 
     def _make_serializer(self, serializer: SerializerLike) -> Serializer:
         return _serializer(serializer)

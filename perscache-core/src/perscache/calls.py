@@ -25,7 +25,7 @@ class Calls:
 
     def __init__(self, function: Callable[..., Any], plan: Plan) -> None:
         self.function: Final = function
-        self.plan: Final = plan
+        self.plan = plan
 
     def wrapper(self) -> Callable[..., Any]:
         """The function to call instead."""
@@ -96,7 +96,7 @@ class AsyncCalls:
 
     def __init__(self, function: Callable[..., Awaitable[Any]], plan: Plan) -> None:
         self.function: Final = function
-        self.plan: Final = plan
+        self.plan = plan
 
     def wrapper(self) -> Callable[..., Awaitable[Any]]:
         """The coroutine function to call instead."""

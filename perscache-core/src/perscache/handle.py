@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, ParamSpec, TypeVar
 
 from .entry import Entry, moment
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from .calls import AsyncCalls, Calls
     from .iterations import AsyncIterations, Iterations
     from .key import KeyBuilder
+    from .storage.base import Storage
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -51,12 +53,28 @@ class Handle(Generic[P, R, V]):
     For a generator function the value is the list of its items.
     """
 
-    __slots__ = ("_calls", "_plan", "_settings")
+    __slots__ = ("__weakref__", "_calls", "_settings")
 
     def __init__(self, calls: Calls | AsyncCalls | Iterations | AsyncIterations, settings: dict[str, Any]) -> None:
         self._calls: Final = calls
-        self._plan: Final[Plan] = calls.plan
         self._settings: Final = settings
+
+    @property
+    def _plan(self) -> Plan:
+        return self._calls.plan
+
+    def _move(self, place: Callable[[Storage], Storage]) -> Callable[[], None]:
+        former = self._plan
+        storage = place(former.storage)
+        if storage is not former.storage:
+            self._follow(former.at(storage))
+        return partial(self._follow, former)
+
+    def _follow(self, plan: Plan) -> None:
+        # Accepted edits are a storage's: what one says must not outlive it, and is looked for again.
+        for either in (self._plan, plan):
+            either.acceptance.reset()
+        self._calls.plan = plan
 
     @property
     def builder(self) -> KeyBuilder:
@@ -124,7 +142,14 @@ class Handle(Generic[P, R, V]):
 
     def parameters(self) -> dict[str, Any]:
         """The settings in force, after configuration."""
-        return dict(self._settings)
+        plan = self._plan
+        return {
+            **self._settings,
+            "storage": plan.storage.identity,
+            "maxsize": getattr(plan.storage, "max_entries", None),
+            "max_size": plan.storage.max_size,
+            "mode": plan.modes.default.label,
+        }
 
     def explain(self, *args: P.args, **kwargs: P.kwargs) -> Explanation:
         """Why this call is a hit or a miss: for a miss, what differs from the nearest stored result."""

@@ -75,7 +75,7 @@ class Iterations:
 
     def __init__(self, function: Callable[..., Iterator[Any]], plan: Plan) -> None:
         self.function: Final = function
-        self.plan: Final = plan
+        self.plan = plan
 
     def wrapper(self) -> Callable[..., Generator[Any, Any, Any]]:
         """The generator function to call instead."""
@@ -137,7 +137,7 @@ class AsyncIterations:
 
     def __init__(self, function: Callable[..., AsyncIterator[Any]], plan: Plan) -> None:
         self.function: Final = function
-        self.plan: Final = plan
+        self.plan = plan
 
     def wrapper(self) -> Callable[..., AsyncGenerator[Any, Any]]:
         """The async generator function to call instead."""

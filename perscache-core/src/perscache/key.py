@@ -94,6 +94,8 @@ class KeyBuilder:
 
     def adopt(self, accepted: Mapping[str, str]) -> bool:
         """Let code count as the former version that ``accepted`` says; whether keys are others now."""
+        if accepted == self._accepted:
+            return False  # Without a look at the code.
         before = self.adopted
         self._accepted = dict(accepted)
         self._ready = None

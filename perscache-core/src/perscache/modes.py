@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from enum import Enum
 from typing import Final, Literal, TypeAlias
+from weakref import WeakSet
 
+from . import config
 from .errors import ConfigurationError
 
 ModeName: TypeAlias = Literal["normal", "refresh", "bypass", "readonly", "offline"]
@@ -67,17 +69,40 @@ def mode(name: ModeName) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def pinned(mode: Mode) -> Iterator[None]:
+    """Run the block as if ``PERSCACHE_MODE`` said ``mode``, and had said so when the present caches were made.
+
+    So it holds in all threads, and in processes started from the block. What is made in the block stays in that mode.
+    """
+    switches = [(switch, switch.default) for switch in _all if not switch.pinned]
+    former = os.environ.get(config.MODE)
+    os.environ[config.MODE] = mode.label
+    for switch, _ in switches:
+        switch.default, switch.pinned = mode, True
+    try:
+        yield
+    finally:
+        for switch, default in switches:
+            switch.default, switch.pinned = default, False
+        if former is None:
+            os.environ.pop(config.MODE, None)
+        else:
+            os.environ[config.MODE] = former
+
+
 class ModeSwitch:
     """Tells the mode that one Cache's calls are in."""
 
-    __slots__ = ("default", "pinned", "scope")
+    __slots__ = ("__weakref__", "default", "pinned", "scope")
 
     def __init__(self, default: Mode, pinned: bool = False) -> None:
-        self.default: Final = default
-        self.pinned: Final = pinned
+        self.default = default
+        self.pinned = pinned
         """Whether the default is stronger than any block: ``PERSCACHE_MODE`` is."""
         # Text and not an object, so that it is the same one after pickling.
         self.scope: Final = os.urandom(8).hex()
+        _all.add(self)
 
     @property
     def straight(self) -> bool:
@@ -93,3 +118,6 @@ class ModeSwitch:
                 if scope is None or scope == self.scope:
                     return mode
         return self.default
+
+
+_all: Final[WeakSet[ModeSwitch]] = WeakSet()

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from . import trouble
+from .acceptance import Acceptance
 from .buffers import Buffer, Form, Pieces
 from .errors import SerializationError
+from .statistics import Statistics
 from .trouble import OnError
 
 if TYPE_CHECKING:
-    from .acceptance import Acceptance
     from .entry import Stored
     from .events import Observers
     from .key import KeyBuilder
     from .modes import ModeSwitch
     from .serializers.base import Serializer
     from .signature import Signer
-    from .statistics import Statistics
     from .storage.base import Storage
 
 
@@ -30,8 +30,6 @@ class Plan:
     builder: KeyBuilder
     serializer: Serializer
     storage: Storage
-    form: Form | None
-    """In which form the storage is to give what it reads; None where it is not asked for one."""
     max_age: float | None
     """The time to live in seconds, None for ever."""
     lock: bool
@@ -42,12 +40,32 @@ class Plan:
     signer: Signer | None
     format: str
     """The serializer's name."""
-    prefix: str
-    """What every storage path of the function begins with: its folder, and what the storage puts behind that."""
     suffix: str
     """What every storage path ends with."""
-    statistics: Statistics
-    acceptance: Acceptance
+
+    # What follows from the storage.
+    prefix: str = field(init=False)
+    """What every storage path of the function begins with: its folder, and what the storage puts behind that."""
+    form: Form | None = field(init=False)
+    """In which form the storage is to give what it reads; None where it is not asked for one."""
+    statistics: Statistics = field(init=False)
+    acceptance: Acceptance = field(init=False)
+
+    def __post_init__(self) -> None:
+        builder, storage, reads = self.builder, self.storage, self.serializer.reads
+        ledger = storage.ledger() if self.modes.default.writes else None
+        derived = {
+            "prefix": builder.folder + ("/" if storage.folders else "-"),
+            "form": reads if storage.zero_copy and reads != "bytes" else None,
+            "statistics": Statistics(None if ledger is None else (ledger, builder.function_name)),
+            "acceptance": Acceptance(builder, storage),
+        }
+        for name, value in derived.items():
+            object.__setattr__(self, name, value)
+
+    def at(self, storage: Storage) -> Plan:
+        """The same with its results in ``storage``, and with counts of its own."""
+        return replace(self, storage=storage)
 
     @property
     def name(self) -> str:

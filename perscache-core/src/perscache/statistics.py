@@ -13,6 +13,7 @@ import threading
 from collections import deque
 from contextlib import suppress
 from enum import Enum
+from functools import reduce
 from typing import TYPE_CHECKING, Final, TypeAlias
 from weakref import ref
 
@@ -46,10 +47,9 @@ class Statistics:
         self.saved = 0.0
         self.place: Final = place
         self._written = Counts()
-        if place is not None:
-            _live[id(self)] = ref(self)
-            if _gone:
-                _settle()
+        _live[id(self)] = ref(self)
+        if _gone:
+            _settle()
 
     def hit(self, size: int, saved: float | None) -> None:
         """Count a hit that read ``size`` bytes and saved that many seconds."""
@@ -86,8 +86,16 @@ class Statistics:
 
     def __del__(self) -> None:
         # The collector may come in the midst of anything: no lock is taken here.
-        if self.place is not None and _live.pop(id(self), None) is not None and any(counts := self.unwritten()):
-            _gone.append((self.place, counts))
+        if _live.pop(id(self), None) is not None and any(counts := self._now()):
+            _gone.append((self.place, counts, self.unwritten()))
+
+
+def of_process() -> Counts:
+    """How the calls of all functions went in this process, also of those that were collected."""
+    with _counting:
+        living = _living()
+        _sum_up()
+        return reduce(Counts.plus, (statistics._now() for statistics in living), _ended)
 
 
 def totals(ledger: Ledger) -> dict[str, Counts]:
@@ -96,6 +104,17 @@ def totals(ledger: Ledger) -> dict[str, Counts]:
     for name, more in _unwritten().get(ledger, {}).items():
         counts[name] = counts.get(name, Counts()).plus(more)
     return counts
+
+
+def discard(ledger: Ledger) -> None:
+    """Let what was counted for ``ledger``, and is not in it yet, never be written."""
+    with _counting:
+        _sum_up()
+        for place in [place for place in _past if place[0] == ledger]:
+            del _past[place]
+        for statistics in _living():
+            if statistics.place is not None and statistics.place[0] == ledger:
+                statistics.written()
 
 
 def write_down() -> None:
@@ -109,8 +128,10 @@ def write_down() -> None:
 
 _counting = threading.Lock()
 _live: dict[int, ref[Statistics]] = {}
-_gone: deque[tuple[Place, Counts]] = deque()
+# Of functions that were collected: where their counts go, all that were counted, and what is not written of these.
+_gone: deque[tuple[Place | None, Counts, Counts]] = deque()
 _past: dict[Place, Counts] = {}
+_ended = Counts()
 
 
 def _living() -> list[Statistics]:
@@ -124,10 +145,13 @@ def _settle() -> None:
 
 
 def _sum_up() -> None:
+    global _ended
     with suppress(IndexError):
         while True:
-            place, counts = _gone.popleft()
-            _past[place] = _past.get(place, Counts()).plus(counts)
+            place, counts, unwritten = _gone.popleft()
+            _ended = _ended.plus(counts)
+            if place is not None and any(unwritten):
+                _past[place] = _past.get(place, Counts()).plus(unwritten)
 
 
 def _unwritten(*, take: bool = False) -> dict[Ledger, dict[str, Counts]]:
