@@ -16,7 +16,7 @@ def loaded():
 @pytest.mark.parametrize(
     "statement",
     [
-        "import perscache",
+        "from perscache import *",
         "import perscache.plugins",
         "import perscache.storage, perscache.serializers",
         "from perscache.serializers import JSONSerializer, PickleSerializer, CloudPickleSerializer",
@@ -26,6 +26,17 @@ def loaded():
 )
 def test_nothing_heavy_is_imported(run, statement):
     assert run(f"{LOADED}\n{statement}\nprint(loaded())") == "[]\n"
+
+
+def test_the_package_imports_nothing_of_itself_before_a_name_is_used(run):
+    printed = run("""
+import sys
+import perscache
+print([name for name in sys.modules if name.startswith("perscache")])
+print(perscache.storage.Storage.__module__, perscache.errors.CacheMiss is perscache.CacheMiss)
+print(set(perscache.__all__) <= set(dir(perscache)), hasattr(perscache, "cash"))
+""")
+    assert printed == "['perscache']\nperscache.storage.base True\nTrue False\n"
 
 
 FRAMES = """
