@@ -336,9 +336,13 @@ class Leases:
                     self._thread = None
                     return
                 lease, (due, every) = min(self._due.items(), key=lambda item: item[1])
-                if (wait := due - time.monotonic()) <= 0:
-                    self._due[lease] = (time.monotonic() + every, every)
-            if wait > 0:
+            if (wait := due - time.monotonic()) > 0:
                 time.sleep(wait)
-            elif not lease.renew():
-                self.drop(lease)
+                continue
+            kept = lease.renew()
+            with self._lock:
+                # It may have been dropped meanwhile.
+                if kept and lease in self._due:
+                    self._due[lease] = (time.monotonic() + every, every)
+                else:
+                    self._due.pop(lease, None)

@@ -39,7 +39,8 @@ class Object:
 class StrictServer:
     """One server on 127.0.0.1, as a context manager; its state may be looked at and changed between requests.
 
-    ``faults`` are taken one a request, "ok" for none; ``always`` is for all that follow:
+    ``faults`` are taken one a request, "ok" for none; ``where`` has faults for requests that hold a text,
+    ``always`` is for all others that follow:
 
     - a status such as "503"; "reset" of the connection; "stall" until ``released``;
     - "lost reply": done, then reset; "slow": the body takes ``slowness`` seconds, in pieces;
@@ -53,6 +54,7 @@ class StrictServer:
         """What was asked, ``"GET media f/x.json"``, ``"POST multipart f/x.json"``, in order."""
         self.queries: list[dict[str, str]] = []
         self.faults: deque[str] = deque()
+        self.where: dict[str, str] = {}
         self.always = "ok"
         self.slowness = 1.0
         self.clock_offset = 0.0
@@ -61,6 +63,8 @@ class StrictServer:
         self.sends_metadata = False
         """Whether a media read sends the custom metadata, as the emulators do."""
         self.requester_pays = False
+        self.one_write_a_second = False
+        """Whether an object that is written again within a second is refused, 429."""
         self.denied: set[str] = set()
         """Methods that are answered 403."""
         self.unauthenticated = False
@@ -143,8 +147,10 @@ class _Handler(BaseHTTPRequestHandler):
         query = {name: values[0] for name, values in parse_qs(url.query).items()}
         body = self.rfile.read(int(self.headers.get("Content-Length", 0))) or self._chunks()
         with fake.lock:
-            fault = fake.faults.popleft() if fake.faults else fake.always
-            fake.requests.append(self._name(url.path, query, body))
+            request = self._name(url.path, query, body)
+            meant = next((fault for part, fault in fake.where.items() if part in request), fake.always)
+            fault = fake.faults.popleft() if fake.faults else meant
+            fake.requests.append(request)
             fake.queries.append(query)
             if fault == "reset" or fault.isdigit():
                 answer: tuple[int, dict[str, str], bytes] = (0, {}, b"")
@@ -280,7 +286,10 @@ class _Handler(BaseHTTPRequestHandler):
         self, bucket: str, resource: dict[str, Any], data: bytes, query: dict[str, str]
     ) -> tuple[int, dict[str, str], bytes]:
         fake = self.server.fake
-        self._check(fake.buckets[bucket].get(resource["name"]), query)
+        there = fake.buckets[bucket].get(resource["name"])
+        self._check(there, query)
+        if fake.one_write_a_second and there is not None and fake.now() - there.created < 1:
+            raise _Refusal(429, "The object exceeded the rate limit for object mutation operations.")
         if resource.get("crc32c", _crc32c(data)) != _crc32c(data):
             raise _Refusal(400, "the body does not have the checksum that was sent with it")
         metadata = resource.get("metadata", {})
