@@ -307,8 +307,7 @@ print(slow())
     assert processes.runs() == {"slow": 1}
 
 
-@pytest.mark.parametrize("shift", ["-3600", "3600"])
-def test_a_holder_that_is_killed_is_taken_over_when_its_term_ends(processes: Processes, shift: str):
+def test_a_holder_that_is_killed_is_taken_over_when_its_term_ends(processes: Processes):
     source = """
 @cache
 def slow():
@@ -318,9 +317,9 @@ def slow():
 
 print(slow())
 """
-    holder = processes.start(source)
+    holder = processes.start(source, SHIFT="-3600")
     until(processes.runs)
-    waiter = processes.start(source, SHIFT=shift)
+    waiter = processes.start(source, SHIFT="3600")
     # Renewed, or else it would be taken over in this time.
     time.sleep(4)
     assert processes.runs() == {"slow": 1}
@@ -353,7 +352,6 @@ async def left():
 """
 
 
-@pytest.mark.parametrize("options", [(), ("-X", "dev", "-W", "error")], ids=["plain", "dev"])
 @pytest.mark.parametrize(
     ("end", "left"),
     [
@@ -365,10 +363,8 @@ async def left():
     ],
     ids=["a result", "a coroutine", "an exit inside", "a task that was left", "a daemon thread"],
 )
-def test_a_process_ends_without_a_word_and_its_leases_with_it(
-    processes: Processes, end: str, left: int, options: tuple[str, ...]
-):
-    processes.finish(processes.start(END + end, *options))
+def test_a_process_ends_without_a_word_and_its_leases_with_it(processes: Processes, end: str, left: int):
+    processes.finish(processes.start(END + end, "-X", "dev", "-W", "error"))
 
     assert len(processes.leases()) == left
 
@@ -382,7 +378,7 @@ def slow():
     if not (child := os.fork()):
         sys.exit(0)
     assert os.waitpid(child, 0)[1] == 0
-    time.sleep(4)
+    time.sleep(2)
     return "done"
 
 print(slow())
