@@ -82,6 +82,10 @@ class KeyBuilder:
         self._ready: _Ready | None = None
         self._accepted: Mapping[str, str] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what is known of the function as it is here and now: that leads to all of its module."""
+        return {**vars(self), "_ready": None}
+
     @property
     def code(self) -> str:
         """The digest of the function's code as it is now, hex."""

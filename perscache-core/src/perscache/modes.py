@@ -44,9 +44,11 @@ class Mode(Enum):
         raise ConfigurationError(f"{name!r} is no mode: {hint}")
 
 
-# The switches around the running code, outermost first: (scope, mode). A scope is one Cache's, None is every Cache's.
+Switches: TypeAlias = tuple[tuple[str | None, Mode], ...]
+"""Modes with their scopes, outermost first. A scope is one Cache's, None is every Cache's."""
+
 # Immutable, in a context variable: neither threads nor tasks see each other's.
-_switches: ContextVar[tuple[tuple[str | None, Mode], ...]] = ContextVar("perscache.modes", default=())
+_switches: ContextVar[Switches] = ContextVar("perscache.modes", default=())
 
 
 @contextmanager
@@ -67,6 +69,21 @@ def mode(name: ModeName) -> Iterator[None]:
     """
     with switched(Mode.named(name)):
         yield
+
+
+def around() -> Switches:
+    """The switches around the running code, for code elsewhere that runs on its behalf."""
+    return _switches.get()
+
+
+@contextmanager
+def within(switches: Switches) -> Iterator[None]:
+    """Run the block as if these switches, and no others, were around it."""
+    token = _switches.set(switches)
+    try:
+        yield
+    finally:
+        _switches.reset(token)
 
 
 @contextmanager

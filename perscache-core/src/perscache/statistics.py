@@ -70,23 +70,34 @@ class Statistics:
         with _counting:
             self.errors += 1
 
+    def add(self, counts: Counts) -> None:
+        """Count what was counted elsewhere."""
+        with _counting:
+            self.hits += counts.hits
+            self.misses += counts.misses
+            self.stale += counts.stale
+            self.errors += counts.errors
+            self.bytes += counts.bytes
+            self.saved += counts.saved
+
+    def now(self) -> Counts:
+        """What was counted until now."""
+        return Counts(self.hits, self.misses, self.stale, self.errors, self.bytes, self.saved)
+
     def unwritten(self) -> Counts:
         """What is not in the ledger yet."""
-        return self._now().minus(self._written)
+        return self.now().minus(self._written)
 
     def written(self) -> None:
         """What was counted until now is in the ledger, or is another process's to write."""
-        self._written = self._now()
-
-    def _now(self) -> Counts:
-        return Counts(self.hits, self.misses, self.stale, self.errors, self.bytes, self.saved)
+        self._written = self.now()
 
     def __reduce__(self) -> tuple[type[Statistics], tuple[Place | None]]:
         return Statistics, (self.place,)  # Another process counts for itself.
 
     def __del__(self) -> None:
         # The collector may come in the midst of anything: no lock is taken here.
-        if _live.pop(id(self), None) is not None and any(counts := self._now()):
+        if _live.pop(id(self), None) is not None and any(counts := self.now()):
             _gone.append((self.place, counts, self.unwritten()))
 
 
@@ -95,7 +106,7 @@ def of_process() -> Counts:
     with _counting:
         living = _living()
         _sum_up()
-        return reduce(Counts.plus, (statistics._now() for statistics in living), _ended)
+        return reduce(Counts.plus, (statistics.now() for statistics in living), _ended)
 
 
 def totals(ledger: Ledger) -> dict[str, Counts]:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, ClassVar, Self
+from itertools import islice
+from typing import Any, ClassVar, Final, Self
 
-from ..buffers import overridden
+from ..buffers import Buffer, Form, overridden
 from ..counts import Counts
 from ..entry import Entry, Stored, moment
 from ..errors import ConfigurationError, Unsupported
+
+AT_ONCE: Final = 64
+"""Look-ups under way at once, where one takes longer than microseconds."""
 
 
 class Lock(ABC):
@@ -67,8 +72,8 @@ class Storage(ABC):
     """Whether a call takes microseconds and may stay on an event loop, its async twins apart."""
 
     zero_copy: ClassVar[bool] = False
-    """Whether its ``store`` and ``astore`` take `Pieces` beside bytes, its ``load`` and ``aload`` a `Form` as the third
-    argument (see `perscache.buffers`). Others are given bytes, and give them."""
+    """Whether its ``store`` and ``astore`` take `Pieces` beside bytes; its ``load``, ``load_many`` and ``aload`` a
+    `Form` as the third argument (see `perscache.buffers`). Others are given bytes, and give them."""
 
     max_size: int | None = None
     """The limit that it keeps to, in bytes."""
@@ -79,7 +84,7 @@ class Storage(ABC):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Expect bytes only of a class that overrides reading or writing and does not say more."""
         super().__init_subclass__(**kwargs)
-        if overridden(cls, ["read", "load", "aload", "write", "store", "astore"], "zero_copy"):
+        if overridden(cls, ["read", "load", "load_many", "aload", "write", "store", "astore"], "zero_copy"):
             cls.zero_copy = False
 
     @property
@@ -108,6 +113,26 @@ class Storage(ABC):
     def store(self, entry: Entry, data: bytes) -> None:
         """Like `write` to ``entry.path``, keeping of ``entry`` what the storage has room for."""
         self.write(entry.path, data)
+
+    def load_many(
+        self, paths: Sequence[str], max_age: float | None = None, form: Form | None = None
+    ) -> Generator[Stored | Exception, None, None]:
+        """What `load` gives or raises for each of ``paths``, in their order.
+
+        Unless the storage is `local`, `AT_ONCE` are asked for at a time, and no more than that wait to be taken.
+        Closing the iterator waits for those under way.
+        """
+        load: Callable[..., Stored] = self.load
+
+        def loaded(path: str) -> Stored | Exception:
+            try:
+                return load(path, max_age) if form is None else load(path, max_age, form)
+            except Exception as error:  # noqa: BLE001  # One that fails must not end the others.
+                return error
+
+        if self.local or len(paths) == 1:
+            return (loaded(path) for path in paths)
+        return _together(loaded, paths)
 
     async def aload(self, path: str, max_age: float | None = None) -> Stored:
         """`load` without holding up the event loop."""
@@ -179,3 +204,25 @@ class Storage(ABC):
             f"{type(self).__name__} cannot {deed}: it is a storage of read() and write() only; "
             "give it the method, or use a storage that has it (local files, memory, gs://)"
         )
+    @property
+    def private(self) -> bool:
+        """Whether each process has entries of its own. Taken to be so where a storage does not say its `identity`."""
+        return type(self).identity is Storage.identity
+
+
+
+def _together(
+    load: Callable[[str], Stored | Exception], paths: Sequence[str]
+) -> Generator[Stored | Exception, None, None]:
+    from concurrent.futures import ThreadPoolExecutor
+
+    pool = ThreadPoolExecutor(AT_ONCE, "perscache-look-up")
+    try:
+        ahead = iter(paths)
+        coming = deque(pool.submit(load, path) for path in islice(ahead, AT_ONCE))
+        while coming:
+            stored = coming.popleft().result()
+            coming.extend(pool.submit(load, path) for path in islice(ahead, 1))
+            yield stored
+    finally:
+        pool.shutdown(cancel_futures=True)

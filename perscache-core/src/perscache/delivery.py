@@ -1,0 +1,271 @@
+"""How the results of a batch are come by: in the caller's thread and on an executor, or in tasks of an event loop."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from .batch import HELD, Batch, Place
+from .entry import Stored
+from .errand import Sender
+from .errors import ConfigurationError
+from .progress import Progress
+from .protocol import Result
+from .steps import Raised, arun, run
+from .storage.base import AT_ONCE
+
+if TYPE_CHECKING:
+    from asyncio import Task
+    from concurrent.futures import Executor
+
+    from .handle import Handle
+
+LIMIT: Final = 100
+"""The most coroutines that run at once."""
+
+
+class Settings(NamedTuple):
+    """How a batch is to be delivered; see `Handle.map`."""
+
+    executor: Executor | None
+    progress: Progress
+    return_exceptions: bool
+    ahead: int
+    limit: int | None
+
+
+def deliver(
+    handle: Handle[..., Any, Any], calls: Iterable[Any], settings: Settings
+) -> Generator[Any, None, None] | AsyncGenerator[Any, None]:
+    """The results of the calls, in their order: for ``async for`` where they are coroutines.
+
+    Raises ConfigurationError for a setting without meaning.
+    """
+    batch = _batch(handle, calls, settings)
+    return AsyncDelivery(batch, settings).results() if batch.asynchronous else Delivery(batch, settings).results()
+
+
+def adeliver(handle: Handle[..., Any, Any], calls: Iterable[Any], settings: Settings) -> AsyncGenerator[Any, None]:
+    """The same for ``async for``, whatever the function."""
+    return AsyncDelivery(_batch(handle, calls, settings), settings).results()
+
+
+class Delivery:
+    """For plain functions. Without an executor what is missing is made in this thread, each when its turn comes."""
+
+    def __init__(self, batch: Batch, settings: Settings) -> None:
+        self._batch: Final = batch
+        self._executor: Final = settings.executor
+        # Straight through, where looking ahead would gain nothing.
+        self._ahead: Final = 1 if self._executor is None and batch.plan.storage.local else settings.ahead
+        self._asked: Final[deque[Place]] = deque()
+        """Places that the storage has not answered yet, in order."""
+        self._answers: Generator[Stored | Exception, None, None] = _none()
+
+    def results(self) -> Generator[Any, None, None]:
+        """What the calls come to, in their order."""
+        batch = self._batch
+        try:
+            run(batch.begin())
+            while self._fill():
+                place = batch.line[0]
+                while self._asked and self._asked[0].number <= place.number:
+                    self._hear()
+                place.outcome = place.outcome or self._made(place)
+                yield from batch.leave()
+            batch.finish()
+        except KeyboardInterrupt as interrupt:
+            batch.interrupted(interrupt)
+            raise
+        finally:
+            self._answers.close()
+            for place in batch.line:
+                if place.future is not None:
+                    place.future.cancel()
+            batch.close()
+
+    def _fill(self) -> bool:
+        """Let calls join if the line is short, and ask for all of them together; whether anybody stands in it."""
+        batch = self._batch
+        if not batch.ended and not self._asked and len(batch.line) <= (self._ahead // 2 if self._executor else 0):
+            joined = batch.join(self._ahead - len(batch.line))
+            self._ask([place for place in joined if batch.to_look_up(place)])
+            for place in joined:
+                if not batch.to_look_up(place):
+                    self._send(place)
+        while self._executor and self._asked and batch.held < HELD:
+            self._hear()
+        return bool(batch.line)
+
+    def _ask(self, places: list[Place]) -> None:
+        if places:
+            plan, paths = self._batch.plan, [place.path for place in places]
+            load: Callable[..., Any] = plan.storage.load_many
+            self._answers = load(paths, plan.max_age) if plan.form is None else load(paths, plan.max_age, plan.form)
+            self._asked.extend(places)
+
+    def _hear(self) -> None:
+        """Take the answer for the one that asked first."""
+        place, started = self._asked.popleft(), perf_counter()
+        run(self._batch.heard(place, next(self._answers), started))
+        self._send(place)
+
+    def _send(self, place: Place) -> None:
+        if self._executor is not None and self._batch.to_make(place):
+            _send(self._batch, place, self._executor)
+
+    def _made(self, place: Place) -> Result[Any] | Raised:
+        try:
+            if place.first is not None:
+                return run(self._batch.again(place, place.first))
+            errand = self._batch.errand(place)
+            if place.future is None:
+                return errand.result()
+            try:
+                came = place.future.result()
+            except Exception:
+                errand.lost()
+                raise
+            return errand.received(came)
+        except Exception as error:  # noqa: BLE001  # It is raised, or handed out, in its turn.
+            return Raised(error)
+
+
+class AsyncDelivery:
+    """On an event loop: coroutines in tasks, ``limit`` at once; plain functions in a thread, or on an executor."""
+
+    def __init__(self, batch: Batch, settings: Settings) -> None:
+        self._batch: Final = batch
+        self._executor: Final = settings.executor
+        self._ahead: Final = settings.ahead
+        self._limit: Final = (settings.limit or LIMIT) if batch.asynchronous else 1
+        self._looking = 0
+        self._tasks: Final[set[Task[None]]] = set()
+
+    async def results(self) -> AsyncGenerator[Any, None]:
+        """What the calls come to, in their order."""
+        import asyncio
+
+        batch = self._batch
+        self._running = asyncio.Semaphore(self._limit)
+        self._changed = asyncio.Event()
+        try:
+            await arun(batch.begin())
+            while self._fill():
+                place = batch.line[0]
+                if place.first is not None:
+                    place.outcome = await arun(batch.again(place, place.first))
+                if place.outcome is None:
+                    self._changed.clear()
+                    await self._changed.wait()
+                    continue
+                for value in batch.leave():
+                    yield value
+            batch.finish()
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            batch.close()
+
+    def _fill(self) -> bool:
+        """Let calls join, each with a task of its own; whether anybody stands in the line."""
+        import asyncio
+
+        batch = self._batch
+        while not batch.ended and len(batch.line) < self._ahead and self._looking < AT_ONCE and batch.held < HELD:
+            for place in batch.join(1):
+                if place.first is None and place.outcome is None:
+                    self._looking += batch.to_look_up(place)
+                    task = asyncio.create_task(self._settle(place))
+                    self._tasks.add(task)
+                    task.add_done_callback(self._tasks.discard)
+        return bool(batch.line)
+
+    async def _settle(self, place: Place) -> None:
+        from asyncio import CancelledError
+
+        try:
+            if self._batch.to_look_up(place):
+                await self._look_up(place)
+            place.outcome = place.outcome or await self._made(place)
+        except (Exception, CancelledError) as error:  # noqa: BLE001  # Handed out in its turn; a function may cancel itself.
+            place.outcome = Raised(error)  # type: ignore[arg-type]
+        finally:
+            self._changed.set()
+
+    async def _look_up(self, place: Place) -> None:
+        started = perf_counter()
+        try:
+            stored: Stored | Exception = await self._batch.plan.aload(place.path)
+        except Exception as error:  # noqa: BLE001  # Whatever a storage raises is a miss.
+            stored = error
+        finally:
+            self._looking -= 1
+            self._changed.set()
+        await arun(self._batch.heard(place, stored, started))
+
+    async def _made(self, place: Place) -> Result[Any] | Raised | None:
+        import asyncio
+
+        errand = self._batch.errand(place)
+        if self._executor is None or not self._batch.mode.computes:
+            async with self._running:
+                return await (errand.aresult() if self._batch.asynchronous else asyncio.to_thread(errand.result))
+        _send(self._batch, place, self._executor)
+        if place.future is None:
+            return place.outcome
+        try:
+            came = await asyncio.wrap_future(place.future)
+        except Exception:
+            errand.lost()
+            raise
+        # What came from another process may have to be stored, or made again, here.
+        return came if isinstance(came, Result) else await asyncio.to_thread(errand.received, came)
+
+
+def _none() -> Generator[Any, None, None]:
+    yield from ()
+
+
+def _send(batch: Batch, place: Place, executor: Executor) -> None:
+    """Give the call to the executor; where that takes no more, there will be no result."""
+    if batch.broken is None:
+        try:
+            place.future = executor.submit(batch.errand(place))
+        except Exception as error:  # noqa: BLE001  # Shut down, or its processes are dead.
+            error.add_note("perscache: keep the executor open until map() has given the last result")
+            batch.breaks(error)
+    if batch.broken is not None:
+        place.outcome = Raised(batch.broken)
+
+
+def _batch(handle: Handle[..., Any, Any], calls: Iterable[Any], settings: Settings) -> Batch:
+    batch = Batch(Sender(handle, handle._calls), calls, settings.progress, settings.return_exceptions)
+    name = batch.plan.name
+    for setting in ("ahead", "limit"):
+        value = getattr(settings, setting)
+        if value is not None and (not isinstance(value, int) or value < 1):
+            raise ConfigurationError(f"{name}: {setting}={value!r} is no number of calls: give 1 or more")
+    if settings.limit is not None and not batch.asynchronous:
+        raise ConfigurationError(f"{name}: limit= is for coroutine functions; an executor has its own")
+    if settings.executor is not None:
+        _check_executor(settings.executor, batch)
+    return batch
+
+
+def _check_executor(executor: object, batch: Batch) -> None:
+    from concurrent.futures import Executor
+
+    name = batch.plan.name
+    if batch.asynchronous:
+        raise ConfigurationError(
+            f"{name} is a coroutine function, which no executor runs: limit= says how many run at once"
+        )
+    if not isinstance(executor, Executor):
+        raise ConfigurationError(
+            f"{name}: executor= takes a concurrent.futures.Executor, not {type(executor).__name__}: give "
+            "ThreadPoolExecutor(), ProcessPoolExecutor(), or a Dask client's client.get_executor()"
+        )
