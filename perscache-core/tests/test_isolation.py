@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from perscache import Cache, CacheMiss, NoCache, statistics
+from perscache import Cache, CacheMiss, NoCache, PerscacheWarning, statistics
 from perscache.isolation import isolated
 from perscache.modes import Mode, pinned
 from perscache.storage import LocalFileStorage, MemoryStorage
@@ -245,6 +245,13 @@ f()
     assert not Path("apart/.state/statistics.jsonl").exists()
     counts = LocalFileStorage(".cache").ledger().read()["f"]
     assert (counts.hits, counts.misses) == (1, 1)
+
+
+def test_every_block_hears_the_warnings():
+    f = Cache("json")(lambda: (1, 2))
+    for folder in ("first", "second"):
+        with isolated(folder), pytest.warns(PerscacheWarning, match="becomes a list"):
+            f()
 
 
 def test_what_was_collected_is_not_moved():

@@ -8,6 +8,8 @@ cache = Cache()
 @cache
 def slow(x): ...
 ```
+
+PYTEST_DONT_REWRITE: programs that import this may run pytest, which would warn that it came too late.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Final, Protocol
 from weakref import ref
 
-from . import config, statistics
+from . import config, statistics, trouble
 from .errors import PerscacheError
 from .storage.opening import DEFAULT, StorageLike, configured_storage, open_storage
 
@@ -35,12 +35,14 @@ def isolated(folder: str | PathLike[str]) -> Iterator[LocalFileStorage]:
 
     It serves every cache and function whose storage is the default one, because code says none or says the same: those
     that exist and those made in the block, in all threads, and in processes started from it, which find the folder in
-    ``PERSCACHE_STORAGE``. Their counts (``cache_info()``) begin anew. After the block each is as it was before.
+    ``PERSCACHE_STORAGE``. Their counts (``cache_info()``) begin anew; after the block each is as it was before. What was
+    warned of is warned of again.
 
     Another storage that code names stays: it is what was asked for.
     """
     from .storage.local import LocalFileStorage
 
+    trouble.forget()
     storage = LocalFileStorage(folder)
     isolation = _Isolation(storage)
     former = os.environ.get(_VARIABLE)
