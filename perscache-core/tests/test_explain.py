@@ -9,7 +9,7 @@ import time
 import pytest
 
 from perscache import Cache, CacheMiss
-from perscache.storage import Storage
+from perscache.storage import LocalFileStorage, Storage
 
 SOURCE = """
 LIMIT = {limit}
@@ -191,3 +191,32 @@ def test_clearing_forgets_what_was_accepted(shop):
     assert edited.cache.key(1) != own
     edited.cache_clear()
     assert edited.cache.key(1) == own
+
+
+@pytest.mark.parametrize("removal", ["prune", "limit"])
+def test_what_was_accepted_outlives_the_results(shop, tmp_path, removal):
+    storage = LocalFileStorage(tmp_path / "cache", max_entries=2)
+    shop(storage=storage)(1)
+    edited = shop(helper="2 * x", storage=storage)
+    edited.cache.accept()
+    accepted = edited.cache.key(2)
+    if removal == "prune":
+        storage.prune(0)
+    else:
+        for day in range(3, 9):
+            edited(day)
+    assert not edited.cache_contains(1)
+    again = shop(helper="2 * x", storage=LocalFileStorage(tmp_path / "cache"))
+    again.cache_contains(1)  # The storage is asked.
+    assert again.cache.key(2) == accepted
+
+
+def test_clearing_everything_forgets_what_was_accepted_too(shop, tmp_path):
+    shop()(1)
+    edited = shop(helper="2 * x")
+    own = edited.cache.key(1)
+    edited.cache.accept()
+    LocalFileStorage(tmp_path / "cache").clear()
+    again = shop(helper="2 * x")
+    assert not again.cache_contains(1)  # The storage is asked.
+    assert again.cache.key(1) == own

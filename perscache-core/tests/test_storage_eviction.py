@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import random
+import shutil
 import time
 from collections import OrderedDict
 from pathlib import Path
@@ -210,6 +211,19 @@ def test_files_that_are_not_ours_are_never_evicted(tmp_path):
     assert bytes_held(tmp_path) <= 300
 
 
+@pytest.mark.parametrize("seal", ["kept", "lost"])
+def test_what_was_edited_is_never_evicted(tmp_path, seal):
+    storage = LocalFileStorage(tmp_path, max_size=300)
+    storage.write(numbered(0, "json"), b"[1]" * 30)
+    edited = tmp_path / numbered(0, "json")
+    edited.write_bytes(b"[2]" * 30 + (edited.read_bytes()[90:] if seal == "kept" else b""))
+    os.utime(edited, (2, 1))
+    for number in range(1, 20):
+        storage.write(numbered(number), b"x" * 100)
+    storage.prune()
+    assert edited.read_bytes()[:90] == b"[2]" * 30
+
+
 def test_a_storage_beyond_the_exact_size_keeps_its_limit_and_removes_old_entries(tmp_path):
     filled = LocalFileStorage(tmp_path)
     for number in range(5000):
@@ -221,6 +235,41 @@ def test_a_storage_beyond_the_exact_size_keeps_its_limit_and_removes_old_entries
     assert len(left) == 5000
     gone = [number for number in range(5300) if numbered(number) not in left]
     assert max(gone) < 2000
+
+
+def test_files_removed_by_hand_from_a_storage_beyond_the_exact_size_are_noticed(tmp_path):
+    storage = LocalFileStorage(tmp_path)
+    for number in range(5000):
+        storage.write(numbered(number), b"x")
+    for folder in list(tmp_path.glob("f/??"))[::2]:
+        shutil.rmtree(folder)
+    limited = LocalFileStorage(tmp_path, max_entries=5000)
+    left = len(held(tmp_path))
+    for number in range(5000, 5600):
+        limited.write(numbered(number), b"x")
+    assert len(held(tmp_path)) > left + 500
+
+
+def test_an_eviction_takes_a_dozen_looks_at_files(tmp_path, monkeypatch):
+    storage = LocalFileStorage(tmp_path, max_entries=5000)
+    for number in range(5000):
+        storage.write(numbered(number), b"x")
+    storage.write(numbered(5000), b"x")
+    looks = 0
+
+    def counted(*arguments, **settings):
+        nonlocal looks
+        looks += 1
+        return lstat(*arguments, **settings)
+
+    lstat = os.lstat
+    monkeypatch.setattr(os, "lstat", counted)
+    storage.write(numbered(5001), b"x")
+    at_rest = looks
+    looks = 0
+    for number in range(5002, 5602):
+        storage.write(numbered(number), b"x")
+    assert looks - 600 * (at_rest - 1) <= 12 * 600
 
 
 def test_a_hit_writes_a_use_mark_only_when_it_matters(tmp_path):

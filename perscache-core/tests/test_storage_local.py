@@ -545,6 +545,35 @@ def test_clear_removes_what_we_wrote_and_nothing_else(storage, location, count):
     assert storage.load(numbered(1)).data == b"2"
 
 
+@pytest.mark.parametrize("removal", ["overwrite", "delete", "prune", "clear"])
+def test_an_edit_that_nobody_read_yet_outlives_its_entry(storage, location, removal):
+    storage.write(PATH, b"[1]")
+    file = location / PATH
+    file.write_bytes(file.read_bytes().replace(b"[1]", b"[2]"))
+    os.utime(file, (2, 1))
+    match removal:
+        case "overwrite":
+            storage.write(PATH, b"[3]")
+        case "delete":
+            storage.delete(PATH)
+        case "prune":
+            storage.prune(60)
+        case "clear":
+            storage.clear()
+    assert [found for found in location.rglob("*.json") if found.read_bytes().startswith(b"[2]")]
+
+
+def test_a_copy_that_lost_its_times_is_ours_as_long_as_its_seals_match(storage, location):
+    for number, extension in enumerate(("pickle", "json", "csv", "parquet")):
+        storage.write(numbered(number, extension), b"x" * 1000)
+        os.utime(location / numbered(number, extension), (2, 1))
+    assert storage.prune(60) == 4
+    storage.write(PATH, b"1")
+    os.utime(location / PATH, (2, 1))
+    storage.clear()
+    assert not list(location.rglob("*/*.json"))
+
+
 def test_what_a_killed_process_left_in_the_trash_is_deleted_by_the_next(storage, location):
     storage.write(PATH, b"1")
     trash = location / ".state" / "trash" / "abc"

@@ -1,9 +1,11 @@
 """Eviction: what was used longest ago leaves, when what is stored outgrows its limit.
 
 A storage of up to 4,096 entries is looked at as a whole, and the order is exact: whatever is used or stored after the
-look is younger than all that was not. Of a larger one a look takes about as many, in whole 256ths, those with the
-oldest entries, and remembers the oldest tenth. A look also counts exactly. The stores that follow remove from what is
-remembered, each what it needs for itself, so that nobody pauses for others.
+look is younger than all that was not. Of a larger one the names of about as many are listed, in whole 256ths, those
+with the oldest entries. They are looked at 256 at a time, in no order, and the oldest tenth of each time is removed by
+the stores that follow, each what it needs for itself: a look may wait for the disk, and nobody pauses for others.
+
+Where as many names are listed as are counted, nothing is counted anew. Else all of them are looked at, and counted.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import stat
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import NamedTuple
 
 from ..errors import StorageError
@@ -24,10 +26,15 @@ from .usage import NOTHING, SHARDS, Count, Usage
 EXACT = 4096
 """Entries up to which the whole storage is one shard."""
 
+BATCH = 256
+"""Entries of a larger storage that are looked at together."""
+
 _TIME = 0.02
 _MORE = 1.25
 _BARREN = 3
 _SHARE = 10
+_WIDEST = 16
+_IN_FLIGHT = 16
 _TYPE = 0o170000
 _new = tuple.__new__
 _HOUR = 3_600_000_000_000
@@ -42,6 +49,11 @@ class Victim(NamedTuple):
     function: str
     size: int
     shard: int
+
+    @property
+    def path(self) -> str:
+        """That of its entry."""
+        return f"{self.function}/{self.file.rpartition(os.sep)[2]}"
 
 
 class Eviction:
@@ -62,6 +74,8 @@ class Eviction:
         self._max_entries = max_entries
         self._removed = removed
         self._victims: deque[Victim] = deque()
+        self._listed: deque[tuple[str, str]] = deque()
+        self._width = 1
         self._foreign: set[str] = set()
         self.oldest = 0
         """When the entry that was used longest ago was used, nanoseconds since the epoch; 0 where nobody asked yet."""
@@ -82,7 +96,7 @@ class Eviction:
 
         Unless ``patient``, stops after 20 ms once 1.25 times what is to be written is freed.
         """
-        have = self._usage.total() or self._count()
+        have = self._usage.total() or self._search()
         if have is not None:
             self._learn(have)
         gone = freed = barren = 0
@@ -93,16 +107,16 @@ class Eviction:
             try:
                 victim = self._victims.popleft()
             except IndexError:
-                have = self._count() if barren < _BARREN else None
+                have = self._search() if barren < _BARREN else None
                 barren += 1
                 if have is not None:
                     self._learn(have)
                 stop = time.monotonic() + _TIME
                 continue
-            if self._still(victim):
+            if (status := self._still(victim)) is not None:
                 # Uncounted before it goes: whoever counts meanwhile may count it still, but never too few.
                 have = self._usage.add([(victim.shard, -1, -victim.size)], victim.used)
-                if self._remove(victim):
+                if self._remove(victim, status):
                     gone += 1
                     freed += victim.size
                     barren = 0
@@ -112,14 +126,14 @@ class Eviction:
 
     def prune(self) -> int:
         """Count everything, and remove what is over the limit; how many went."""
-        self._victims.clear()
+        self.forget()
         before = self._usage.shards()
-        seen = self._look(None, sys.maxsize) or []
-        self._usage.recount(self._sift(seen, range(SHARDS), 1), before)
+        self._usage.recount(self._sift(self._look(None, sys.maxsize) or [], range(SHARDS), 1), before)
         return self.make_room(0, 0, patient=True)
 
     def forget(self) -> None:
         """Everything was removed by somebody else."""
+        self._listed.clear()
         self._victims.clear()
 
     def look_at_clock(self, now: int) -> int:
@@ -142,77 +156,121 @@ class Eviction:
             self._max_entries is not None and entries > self._max_entries
         )
 
-    def _still(self, victim: Victim) -> bool:
-        """Whether ``victim`` was neither used, replaced nor removed since it was seen, and is ours."""
+    def _still(self, victim: Victim) -> os.stat_result | None:
+        """The status of ``victim``, if it was neither used, replaced nor removed since it was seen, and is ours."""
         try:
             status = os.lstat(victim.file)
         except OSError:
-            return False
+            return None
         if status.st_atime_ns != victim.used:
-            return False
-        if not self._layout.ours(victim.file, status):
+            return None
+        if not self._layout.ours(victim.file, status, victim.path):
             self._foreign.add(victim.file)
-            return False
-        return True
+            return None
+        return status
 
-    def _remove(self, victim: Victim) -> bool:
+    def _remove(self, victim: Victim, status: os.stat_result) -> bool:
         try:
-            status = os.lstat(victim.file)
             os.unlink(victim.file)
         except OSError:
             return False
         self._removed(victim, status)
         return True
 
-    def _count(self) -> Count | None:
-        """Look at some 4,096 entries, those of the oldest shards, and remember whom to remove next; the total."""
-        before = self._usage.shards()
-        entries = sum(count.entries for count in before if count is not None)
-        if entries <= EXACT and (seen := self._look(None, 2 * EXACT)) is not None:
-            return self._usage.recount(self._sift(seen, range(SHARDS), 1), before)
-        unknown = [shard for shard, count in enumerate(before) if count is None][:1]
+    def _search(self) -> Count | None:
+        """Remember whom to remove next; the total, None where it is not known."""
+        fresh: Collection[int] = ()
+        if not self._listed:
+            before = self._usage.shards()
+            entries = sum(count.entries for count in before if count is not None)
+            if entries <= EXACT and (seen := self._look(None, 2 * EXACT)) is not None:
+                return self._usage.recount(self._sift(seen, range(SHARDS), 1), before)
+            fresh = self._eldest(before, entries)
+            if not self._list(frozenset(fresh), before):
+                seen = self._look(frozenset(fresh), sys.maxsize) or []
+                return self._usage.recount(self._sift(seen, fresh, _SHARE), before)
+        oldest = self._sample()
+        if fresh:
+            self._usage.age(fresh, oldest)
+        return self._usage.total()
+
+    def _eldest(self, counts: list[Count | None], entries: int) -> list[int]:
+        """The shard that is not known; else those with the oldest entries, as many as hold some 4,096."""
+        unknown = [shard for shard, count in enumerate(counts) if count is None][:1]
         eldest = sorted(
-            (count.oldest, shard) for shard, count in enumerate(before) if count is not None and count.entries
+            (count.oldest, shard) for shard, count in enumerate(counts) if count is not None and count.entries
         )
-        shards = unknown or [shard for _, shard in eldest[: max(1, EXACT * SHARDS // max(1, entries))]]
-        return self._usage.recount(self._sift(self._look(frozenset(shards), sys.maxsize) or [], shards, _SHARE), before)
+        width = self._width * max(1, EXACT * SHARDS // max(1, entries))
+        return unknown or [shard for _, shard in eldest[:width]]
+
+    def _list(self, shards: frozenset[int], before: list[Count | None]) -> bool:
+        """List the names in ``shards``, in no order; whether as many are there as are counted, as far as that is known.
+
+        Takes 20 ms: where many functions have little in each shard, some of them, and more shards the next time.
+        """
+        if any(before[shard] is None for shard in shards):
+            return False
+        from random import shuffle
+
+        listed: list[tuple[str, str]] = []
+        functions = list(self._layout.functions())
+        shuffle(functions)
+        stop = time.monotonic() + _TIME
+        for function in functions:
+            for files in self._layout.named(function, shards):
+                listed += [(file, function) for file in files if file not in self._foreign]
+            if len(listed) >= BATCH and time.monotonic() > stop:
+                if len(listed) < 4 * BATCH:
+                    self._width = min(4 * self._width, _WIDEST)
+                break
+        else:
+            after = self._usage.shards()
+            counts = [(count, now) for shard in shards if (count := before[shard]) and (now := after[shard])]
+            changes = sum((now.changes - count.changes) & 0xFFFFFFFF for count, now in counts)
+            if abs(len(listed) - sum(now.entries for _, now in counts)) > changes + _IN_FLIGHT:
+                return False
+        if len(listed) > 4 * EXACT:
+            self._width = 1
+        shuffle(listed)
+        self._listed.extend(listed)
+        return True
+
+    def _sample(self) -> int:
+        """Look at some of what is listed, and remember the oldest tenth; when the oldest of the others was used."""
+        seen: list[Victim] = []
+        while len(seen) < BATCH and self._listed:
+            try:
+                victim = self._see(*self._listed.popleft())
+            except IndexError:  # another thread was faster
+                break
+            if victim is not None:
+                seen.append(victim)
+        seen.sort()
+        remembered = (len(seen) + _SHARE - 1) // _SHARE
+        self._victims.extend(seen[:remembered])
+        return seen[remembered].used if remembered < len(seen) else time.time_ns()
 
     def _look(self, shards: frozenset[int] | None, at_most: int) -> list[Victim] | None:
         """The entries of ``shards`` or of all; None where there are more than ``at_most``."""
         seen: list[Victim] = []
         for function in self._layout.functions():
-            for folder in self._layout.folders(function, shards):
-                try:
-                    with os.scandir(folder) as found:
-                        self._see(found, function, shards, seen)
-                except OSError:
-                    continue
-                if len(seen) > at_most:
+            for files in self._layout.named(function, shards):
+                if len(seen) + len(files) > at_most:
                     return None
+                seen += [victim for file in files if (victim := self._see(file, function)) is not None]
         return seen
 
-    def _see(
-        self, found: Iterable[os.DirEntry[str]], function: str, shards: frozenset[int] | None, seen: list[Victim]
-    ) -> None:
-        """Add to ``seen`` what has the name of an entry. Runs for thousands of files while a caller waits."""
-        room: dict[str, int] = {}
-        for item in found:
-            name = item.name
-            extension = name.rpartition(".")[2]
-            if name[0] == "." or extension == name:
-                continue
-            shard = shard_of(name)
-            if shards is not None and shard not in shards:
-                continue
-            try:
-                status = item.stat(follow_symlinks=False)
-            except OSError:
-                continue
-            if status.st_mode & _TYPE == stat.S_IFREG and item.path not in self._foreign:
-                if extension not in room:
-                    room[extension] = seal_of(name).room
-                size = max(0, status.st_size - room[extension])
-                seen.append(_new(Victim, (status.st_atime_ns, item.path, function, size, shard)))
+    def _see(self, file: str, function: str) -> Victim | None:
+        """What there is to know of ``file``. Runs for thousands of files while a caller waits."""
+        try:
+            status = os.lstat(file)
+        except OSError:
+            return None
+        if status.st_mode & _TYPE != stat.S_IFREG or file in self._foreign:
+            return None
+        name = file.rpartition(os.sep)[2]
+        size = max(0, status.st_size - seal_of(name).room)
+        return _new(Victim, (status.st_atime_ns, file, function, size, shard_of(name)))
 
     def _sift(self, seen: list[Victim], shards: Iterable[int], share: int) -> dict[int, Count]:
         """Remember the oldest of ``seen``, one in ``share``; what each of ``shards`` holds."""
@@ -221,10 +279,10 @@ class Eviction:
         self._victims.extend(seen[:remembered])
         counted = dict.fromkeys(shards, NOTHING)
         for index, victim in enumerate(seen):
-            entries, size, oldest = counted[victim.shard]
+            entries, changes, size, oldest = counted[victim.shard]
             if not oldest and (index >= remembered or share == 1):
                 oldest = victim.used
-            counted[victim.shard] = _new(Count, (entries + 1, size + victim.size, oldest))
+            counted[victim.shard] = _new(Count, (entries + 1, changes, size + victim.size, oldest))
         now = time.time_ns()
         return {
             shard: count if count.oldest or not count.entries else count._replace(oldest=now)

@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -23,8 +24,9 @@ from typing import Final
 
 from xxhash import xxh3_64_intdigest
 
+from ..entry import ACCEPTED
 from ..errors import StorageError
-from .seal import Seal, seal_of
+from .seal import BrokenSeal, Seal, seal_of
 
 STATE: Final = ".state"
 JOURNAL: Final = ".index.jsonl"
@@ -37,13 +39,24 @@ SAFE: Final[int] = sum(getattr(os, flag, 0) for flag in ("O_CLOEXEC", "O_NOFOLLO
 NONBLOCK: Final[int] = getattr(os, "O_NONBLOCK", 0)
 """For whatever exists already: opening a planted pipe must not wait."""
 
+
 _FUNCTION = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", re.ASCII)
 _PATH = re.compile(r"([A-Za-z0-9_-][A-Za-z0-9._-]*)/(([A-Za-z0-9_-]+)\.[A-Za-z0-9][A-Za-z0-9._-]*)", re.ASCII)
 _HASH = re.compile(r"[0-9a-f]{16,}\.[A-Za-z0-9.]+", re.ASCII)
 _TEMPORARY = re.compile(r"\.[0-9a-f]{8}-\d+-\d+\.tmp", re.ASCII)
 _ABANDONED = 3600.0
+_TICK, _MARK = 10_000, 9973
 _RECOUNT = 256
 _TAG = b"Signature: 8a477f597d28d172789f06886806bc55\n# Results kept by perscache. See https://bford.info/cachedir/\n"
+
+
+def open_plain(file: str, flags: int, mode: int = 0o600) -> int:
+    """The descriptor of a plain file; any OSError for something else, which is not waited for."""
+    fd = os.open(file, flags | NONBLOCK | SAFE, mode)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(errno.EINVAL, "no plain file", file)
+    return fd
 
 
 class Place:
@@ -160,26 +173,46 @@ class Layout:
 
     # --- Walking. Symlinks and whatever has no name of ours are passed over.
 
-    def functions(self) -> Iterator[str]:
-        """The folders of functions."""
+    def functions(self, *, records: bool = False) -> Iterator[str]:
+        """The folders of functions, and that of the ``records`` of accepted edits if it is asked for."""
         with suppress(FileNotFoundError), os.scandir(self.location) as found:
             for item in found:
-                if not item.name.startswith(".") and item.is_dir(follow_symlinks=False):
+                if (
+                    not item.name.startswith(".")
+                    and item.is_dir(follow_symlinks=False)
+                    and (records or item.name != ACCEPTED)
+                ):
                     yield item.name
 
-    def folders(self, function: str, shards: frozenset[int] | None = None) -> Iterator[str]:
-        """The folders that may hold entries of ``function``: its own, and its shards or only those asked for."""
+    def folders(self, function: str) -> Iterator[str]:
+        """The folders that may hold entries of ``function``: its own, and its shards."""
         own = self.root + function
-        if not _is_folder(own) or _FUNCTION.fullmatch(function) is None:
+        if not is_folder(own) or _FUNCTION.fullmatch(function) is None:
             return
         yield own
-        if shards is not None:
-            yield from filter(_is_folder, (f"{own}{os.sep}{shard:02x}" for shard in shards))
-            return
         fan: list[str] = []
         with suppress(OSError), os.scandir(own) as found:
             fan += [item.path for item in found if item.name in _SHARDS and item.is_dir(follow_symlinks=False)]
         yield from fan
+
+    def named(self, function: str, shards: frozenset[int] | None = None) -> Iterator[list[str]]:
+        """The files that have the name of an entry of ``function``, of ``shards`` or all, in a list for each folder."""
+        if _FUNCTION.fullmatch(function) is None:
+            return
+        folders = [self.root + function]
+        for folder in folders:
+            files: list[str] = []
+            with suppress(OSError), os.scandir(folder) as found:
+                for item in found:
+                    name = item.name
+                    if name[0] == "." or (shards is not None and shard_of(name) not in shards):
+                        continue
+                    if "." in name:
+                        if item.is_file(follow_symlinks=False):
+                            files.append(item.path)
+                    elif folder is folders[0] and name in _SHARDS and item.is_dir(follow_symlinks=False):
+                        folders.append(item.path)
+            yield files
 
     @staticmethod
     def files(folder: str) -> Iterator[os.DirEntry[str]]:
@@ -189,25 +222,29 @@ class Layout:
                 if "." in item.name and item.name[0] != ".":
                     yield item
 
-    def ours(self, file: str, status: os.stat_result | None = None) -> bool:
-        """Whether ``file`` is a plain file with a seal: the mark of what we wrote.
+    def ours(self, file: str, status: os.stat_result, path: str) -> bool:
+        """Whether ``file``, of ``status``, is what we wrote as the entry ``path``, and nobody edited it since.
 
-        With its ``status`` given, a long hexadecimal name and the mode that we give are mark enough: reading a file
-        that nobody used for long may wait for the disk.
+        A long hexadecimal name, the mode that we give and our mark on its time are proof enough: reading a file that
+        nobody used for long may wait for the disk. An edit takes the mark away, and so does a copy or a disk that keeps
+        times less exactly: then the seal must match.
         """
-        if status is not None and status.st_mode == stat.S_IFREG | self.file_mode and _HASH.fullmatch(_base(file)):
+        if not stat.S_ISREG(status.st_mode):
+            return False
+        name = file.rpartition(os.sep)[2]
+        if status.st_mode == stat.S_IFREG | self.file_mode and is_marked(status.st_mtime_ns) and _HASH.fullmatch(name):
             return True
         try:
             fd = os.open(file, os.O_RDONLY | NONBLOCK | SAFE)
         except OSError:
             return False
         try:
-            status = os.fstat(fd)
-            return stat.S_ISREG(status.st_mode) and seal_of(file).present(fd, status.st_size, file)
-        except OSError:
+            seal_of(file).read(fd, os.fstat(fd).st_size, xxh3_64_intdigest(path.encode()), file, "buffer")
+        except (OSError, BrokenSeal):
             return False
         finally:
             os.close(fd)
+        return True
 
     @staticmethod
     def litter(name: str) -> bool:
@@ -259,11 +296,7 @@ class Layout:
                         os.close(fd)
 
 
-def _base(file: str) -> str:
-    return file.rpartition(os.sep)[2]
-
-
-def _is_folder(path: str) -> bool:
+def is_folder(path: str) -> bool:
     """Whether ``path`` is a folder and no symlink to one."""
     try:
         return stat.S_ISDIR(os.lstat(path).st_mode)
@@ -278,3 +311,15 @@ def shard_of(name: str) -> int:
 
 
 _SHARDS = {f"{shard:02x}": shard for shard in range(256)}
+
+
+def marked(now: int) -> int:
+    """The nanoseconds ``now``, less than ten microseconds off, as the time of a file that we wrote."""
+    ticks = now // _TICK
+    return ticks * _TICK + ticks % _MARK
+
+
+def is_marked(time: int) -> bool:
+    """Whether nobody set a file's ``time`` since we did; any other bears the mark by a chance of 1 in 10,000."""
+    ticks, mark = divmod(time, _TICK)
+    return mark == ticks % _MARK

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 from ..buffers import Buffer, Form, Pieces
-from ..entry import Entry, Stored, moment
+from ..entry import ACCEPTED, Entry, Stored, moment
 from ..errors import CacheExpired, ConfigurationError, DamagedEntry, StorageError
 from ..units import Size, size_in_bytes
 from . import journal
 from .base import Storage
 from .eviction import Eviction, Victim
-from .layout import NONBLOCK, SAFE, STATE, Layout, Place
+from .layout import NONBLOCK, SAFE, STATE, Layout, Place, marked
 from .ledger import LocalLedger
 from .locks import EntryLock, Locks
 from .options import check, split_url, truth, whole
@@ -217,7 +217,7 @@ class LocalFileStorage(Storage):
             return None
         with suppress(OSError):
             place = self._layout.place(path)
-            self._usage.add([(place.shard, -1, -max(0, moved.st_size - place.seal.room))])
+            self._count(place, -1, -max(0, moved.st_size - place.seal.room))
         return aside
 
     def _mark(self, place: Place, fd: int, status: os.stat_result) -> None:
@@ -247,7 +247,7 @@ class LocalFileStorage(Storage):
         place = self._places.get(entry.path) or self._place(entry.path)
         if not self._begun:
             self._begin()
-        if self._limited:
+        if self._limited and place.folder != ACCEPTED:
             self._eviction.admit(entry.path, len(data))
             with suppress(OSError):
                 present = self._present(place)
@@ -255,7 +255,7 @@ class LocalFileStorage(Storage):
         file = self._layout.target(place)
         replaced = self._publish_between_clears(place, file, data, entry)
         with suppress(OSError):
-            self._usage.add([(place.shard, int(replaced is None), len(data) - (replaced or 0))])
+            self._count(place, int(replaced is None), len(data) - (replaced or 0))
         with suppress(OSError):
             self._note(place, file, entry)
 
@@ -266,6 +266,11 @@ class LocalFileStorage(Storage):
             self._usage.begin()
         if self._trash.full():
             self._empty_trash()
+
+    def _count(self, place: Place, entries: int, size: int) -> None:
+        """So many ``entries`` and bytes more. Records of accepted edits are no results: no limit is for them."""
+        if place.folder != ACCEPTED:
+            self._usage.add([(place.shard, entries, size)])
 
     def _present(self, place: Place) -> int | None:
         """The size of the value that is there; None where there is none."""
@@ -302,7 +307,7 @@ class LocalFileStorage(Storage):
                 pieces = data if isinstance(data, Pieces) else Pieces((data,))
                 place.seal.write(fd, pieces, place.seed, seconds, file)
                 now = time.time_ns()
-                os.utime(fd if _SETS_TIMES_BY_FD else temporary, ns=(now, now))
+                os.utime(fd if _SETS_TIMES_BY_FD else temporary, ns=(now, marked(now)))
                 if durable:
                     os.fsync(fd)
             finally:
@@ -327,7 +332,7 @@ class LocalFileStorage(Storage):
                 continue
             if not stat.S_ISREG(status.st_mode):
                 raise StorageError(f"{present} is no plain file, and not ours to overwrite: remove it")
-            if not self._layout.ours(present):
+            if not self._layout.ours(present, status, place.path):
                 if self._set_aside(present, place.path, status) is None and _is_still(present, status):
                     raise StorageError(
                         f"{present} is not what we wrote and cannot be set aside: move it out of the way"
@@ -384,19 +389,21 @@ class LocalFileStorage(Storage):
 
     def entries(self, function: str | None = None) -> Iterator[Entry]:
         """What is stored, folder by folder, in no order."""
-        for name in self._layout.functions() if function is None else (function,):
+        for name in self._layout.functions(records=True) if function is None else (function,):
             for folder in self._layout.folders(name):
-                for file, status, line in self._files(folder):
+                for file, status, line in self._files(name, folder):
                     yield _entry(f"{name}/{file.name}", status, journal.parse(line) if line else {})
 
-    def _files(self, folder: str) -> Iterator[tuple[os.DirEntry[str], os.stat_result, bytes]]:
-        """The entries of one folder with their journal lines."""
+    def _files(self, function: str, folder: str) -> Iterator[tuple[os.DirEntry[str], os.stat_result, bytes]]:
+        """The entries in ``folder``, of ``function``, with their journal lines."""
         lines = journal.lines(folder)
         for item in self._layout.files(folder):
             with suppress(OSError):
                 line = lines.get(item.name, b"")
                 status = item.stat(follow_symlinks=False)
-                if stat.S_ISREG(status.st_mode) and (line or self._layout.ours(item.path)):
+                if stat.S_ISREG(status.st_mode) and (
+                    line or self._layout.ours(item.path, status, f"{function}/{item.name}")
+                ):
                     yield item, status, line
 
     # --- Removing.
@@ -408,7 +415,7 @@ class LocalFileStorage(Storage):
         for file in (place.file, place.other):
             with suppress(FileNotFoundError, NotADirectoryError):
                 status = os.lstat(file)
-                if self._layout.ours(file):
+                if self._layout.ours(file, status, place.path):
                     gone = self._remove(file, place.path, status, "invalidated") or gone
                 elif stat.S_ISREG(status.st_mode):
                     gone = self._set_aside(file, place.path, status) is not None or gone
@@ -419,13 +426,15 @@ class LocalFileStorage(Storage):
 
         The disk space of many entries is freed in the background; should the process end before, by the next one.
         """
-        functions = list(self._layout.functions()) if function is None else [function]
+        functions = list(self._layout.functions(records=True)) if function is None else [function]
         if self.watched:
             for entry in list(self.entries(function)):
                 self._tell(entry, "cleared")
         total = self._usage.total() if function is None else None
         if total is None or total.entries <= _COUNTED_CLEAR:
-            cleared = sum(1 for name in functions for folder in self._layout.folders(name) for _ in self._files(folder))
+            cleared = sum(
+                1 for name in functions for folder in self._layout.folders(name) for _ in self._files(name, folder)
+            )
         else:
             cleared = total.entries
         for name in functions:
@@ -458,9 +467,11 @@ class LocalFileStorage(Storage):
                     self._layout.sweep(folder, os.listdir(folder))
                 if max_age is None:
                     continue
-                for item, status, _ in self._files(folder):
-                    if not -_FUTURE <= now - status.st_mtime <= max_age and self._layout.ours(item.path):
-                        gone += self._remove(item.path, f"{function}/{item.name}", status, "expired")
+                for item, status, _ in self._files(function, folder):
+                    path = f"{function}/{item.name}"
+                    too_old = not -_FUTURE <= now - status.st_mtime <= max_age
+                    if too_old and self._layout.ours(item.path, status, path):
+                        gone += self._remove(item.path, path, status, "expired")
         if self._limited:
             gone += self._eviction.prune()
         self._empty_trash(at_once=True)
@@ -502,11 +513,11 @@ class LocalFileStorage(Storage):
         """Remove one entry; whether it was there until now: only who removes it counts and tells."""
         place = self._layout.place(path)
         size = max(0, status.st_size - place.seal.room)
-        self._usage.add([(place.shard, -1, -size)])
+        self._count(place, -1, -size)
         try:
             _patiently(os.unlink, file)
         except OSError as error:
-            self._usage.add([(place.shard, 1, size)])
+            self._count(place, 1, size)
             if isinstance(error, FileNotFoundError):
                 return False
             raise
@@ -516,10 +527,9 @@ class LocalFileStorage(Storage):
         return True
 
     def _evicted(self, victim: Victim, status: os.stat_result) -> None:
-        path = f"{victim.function}/{os.path.basename(victim.file)}"
-        self._layout.place(path).seal.removed(victim.file)
+        seal_of(victim.file).removed(victim.file)
         if self.watched:
-            self._tell(_entry(path, status, {}), "limit")
+            self._tell(_entry(victim.path, status, {}), "limit")
 
     def _tell(self, entry: Entry, reason: str) -> None:
         for listener in self.listeners:

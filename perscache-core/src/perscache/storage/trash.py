@@ -9,8 +9,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
-from . import journal
-from .layout import Layout
+from .layout import Layout, is_folder
 
 
 class Trash:
@@ -30,32 +29,38 @@ class Trash:
 
     def full(self) -> bool:
         """Whether there is anything."""
-        try:
-            return bool(os.listdir(self._folder))
-        except OSError:
-            return False
+        return bool(self._folders())
 
     def empty(self) -> None:
         """Delete what is ours and put back what is not. Others may do the same meanwhile."""
-        with suppress(OSError):
-            for token in os.listdir(self._folder):
-                above = self._folder + os.sep + token
+        for above in self._folders():
+            with suppress(OSError):
                 for function in os.listdir(above):
-                    if not os.path.islink(above + os.sep + function):
-                        self._delete(above + os.sep + function, self._layout.root + function)
-                with suppress(OSError):
-                    os.rmdir(above)
+                    if is_folder(above + os.sep + function):
+                        self._delete(above + os.sep + function, function, self._layout.root + function)
+                os.rmdir(above)
 
-    def _delete(self, folder: str, origin: str) -> None:
+    def _folders(self) -> list[str]:
+        """Those that `throw` made. What else lies there is somebody else's, and symlinks are not followed."""
+        if not is_folder(self._folder):
+            return []
+        try:
+            found = os.listdir(self._folder)
+        except OSError:
+            return []
+        return [path for name in found if is_folder(path := self._folder + os.sep + name)]
+
+    def _delete(self, folder: str, function: str, origin: str) -> None:
         with suppress(OSError):
-            known = journal.lines(folder)
             with os.scandir(folder) as found:
                 items = list(found)
             for item in items:
                 with suppress(OSError):
                     if item.is_dir(follow_symlinks=False):
-                        self._delete(item.path, origin + os.sep + item.name)
-                    elif item.name in known or self._layout.litter(item.name) or self._layout.ours(item.path):
+                        self._delete(item.path, function, origin + os.sep + item.name)
+                    elif self._layout.litter(item.name) or self._layout.ours(
+                        item.path, item.stat(follow_symlinks=False), f"{function}/{item.name}"
+                    ):
                         os.unlink(item.path)
                     else:
                         self._put_back(item, origin)

@@ -18,7 +18,7 @@ from typing import NamedTuple, TypeAlias
 
 from xxhash import xxh3_64_digest
 
-from .layout import SAFE, Layout
+from .layout import Layout, open_plain
 
 if sys.platform == "win32":
     import msvcrt
@@ -43,8 +43,9 @@ else:
 
 SHARDS = 256
 _TOTAL = SHARDS
-_RECORD = struct.Struct("<qqqQ")
-_VALUES = struct.Struct("<qqq")
+_RECORD = struct.Struct("<IIqqQ")
+_VALUES = struct.Struct("<IIqq")
+_MOST = 2**32 - 1
 _BLANK = bytes(_RECORD.size)
 _PATIENCE = 1.0
 _SULK = 10.0
@@ -60,12 +61,14 @@ class Count(NamedTuple):
     """What one shard holds, or all do."""
 
     entries: int
+    changes: int
+    """How often it changed, modulo 2**32: what came and went between two looks changes nothing else."""
     bytes: int
     oldest: int
     """When the entry that was used longest ago was used, in nanoseconds since the epoch; 0 where nobody knows."""
 
 
-NOTHING = Count(0, 0, 0)
+NOTHING = Count(0, 0, 0, 0)
 
 
 class Usage:
@@ -88,7 +91,7 @@ class Usage:
     def total(self) -> Count | None:
         """All shards together, as of now; None where a count is missing."""
         try:
-            fd = os.open(self._file, os.O_RDONLY | SAFE)
+            fd = open_plain(self._file, os.O_RDONLY)
         except OSError:
             return None
         try:
@@ -102,14 +105,13 @@ class Usage:
     def shards(self) -> list[Count | None]:
         """Each shard; None where its count is missing."""
         try:
-            fd = os.open(self._file, os.O_RDONLY | SAFE)
+            fd = open_plain(self._file, os.O_RDONLY)
         except OSError:
             return [None] * SHARDS
         try:
-            data = os.read(fd, SHARDS * _RECORD.size)
+            return _get_all(fd)
         finally:
             os.close(fd)
-        return _parse_all(data)
 
     def add(self, changes: Iterable[Change], oldest: int = 0) -> Count | None:
         """Count ``changes``; the total after, None where a count is missing. Nothing is older than ``oldest``."""
@@ -139,25 +141,20 @@ class Usage:
             if fd is None:
                 return None
             self._unsaid[:] = [change for change in self._unsaid if change[0] not in counted]
-            os.lseek(fd, 0, os.SEEK_SET)
-            counts = _parse_all(os.read(fd, SHARDS * _RECORD.size))
+            counts = _get_all(fd)
             for shard, count in counted.items():
-                earlier, now = before[shard], counts[shard]
-                counts[shard] = count
-                if earlier is not None and now is not None and now is not earlier:
-                    # What others stored meanwhile may be missing from the count: rather too many than over the limit.
-                    more_entries, more_bytes = now.entries - earlier.entries, now.bytes - earlier.bytes
-                    if more_entries > 0 or more_bytes > 0:
-                        counts[shard] = _plus(count, max(0, more_entries), max(0, more_bytes))
-            known = [count for count in counts if count is not None]
-            total = None
-            if len(known) == SHARDS:
-                oldest = min((count.oldest for count in known if count.entries), default=0)
-                total = Count(sum(count.entries for count in known), sum(count.bytes for count in known), oldest)
-            records = [_BLANK if count is None else _pack(count, shard) for shard, count in enumerate([*counts, total])]
-            os.lseek(fd, 0, os.SEEK_SET)
-            os.write(fd, b"".join(records))
-            return total
+                counts[shard] = _reconciled(count, before[shard], counts[shard])
+            return _put_all(fd, counts)
+
+    def age(self, shards: Iterable[int], oldest: int) -> None:
+        """Note that nothing in ``shards`` is older than ``oldest``."""
+        with self.locked() as fd:
+            if fd is not None:
+                counts = _get_all(fd)
+                for shard in shards:
+                    if (count := counts[shard]) is not None:
+                        counts[shard] = count._replace(oldest=oldest)
+                _put_all(fd, counts)
 
     def forget(self) -> None:
         """Begin anew: nothing is stored."""
@@ -212,10 +209,10 @@ class Usage:
 
     def _open(self) -> int:
         try:
-            return os.open(self._file, os.O_RDWR | SAFE)
+            return open_plain(self._file, os.O_RDWR)
         except FileNotFoundError:
             self._layout.make_state()
-            return os.open(self._file, os.O_RDWR | os.O_CREAT | SAFE, self._layout.file_mode)
+            return open_plain(self._file, os.O_RDWR | os.O_CREAT, self._layout.file_mode)
 
 
 def _clear(fd: int) -> None:
@@ -226,7 +223,31 @@ def _clear(fd: int) -> None:
 
 def _plus(count: Count, entries: int, size: int) -> Count:
     oldest = count.oldest or time.time_ns()
-    return Count(max(0, count.entries + entries), max(0, count.bytes + size), oldest)
+    return Count(
+        min(max(0, count.entries + entries), _MOST), (count.changes + 1) & _MOST, max(0, count.bytes + size), oldest
+    )
+
+
+def _reconciled(counted: Count, before: Count | None, now: Count | None) -> Count:
+    """What a shard holds of which ``counted`` was seen, while its counters went from ``before`` to ``now``.
+
+    What came meanwhile may be missing from what was seen, and what went may be in it. Counters that agree with that are
+    right; if they do not, rather too many are counted than too few, which would be over the limit.
+    """
+    if now is None:
+        return counted
+    if before is None:  # somebody else began to count meanwhile
+        entries, size = max(counted.entries, now.entries), max(counted.bytes, now.bytes)
+        return Count(entries, now.changes, size, counted.oldest or now.oldest)
+    if before.changes == now.changes:
+        return counted._replace(changes=now.changes)
+    more = now.entries - before.entries
+    changes = (now.changes - before.changes) & _MOST
+    came, went = (changes + more) // 2, (changes - more) // 2
+    if counted.entries - went <= now.entries <= counted.entries + came:
+        return now._replace(oldest=counted.oldest or now.oldest)
+    size = counted.bytes + max(0, now.bytes - before.bytes)
+    return Count(counted.entries + max(0, came), now.changes, size, counted.oldest or now.oldest)
 
 
 def _get(fd: int, index: int) -> Count | None:
@@ -239,15 +260,31 @@ def _put(fd: int, index: int, count: Count) -> None:
     os.write(fd, _pack(count, index))
 
 
-def _pack(count: Count, index: int) -> bytes:
-    values = _VALUES.pack(*count)
-    return values + xxh3_64_digest(values, index + 1)
-
-
-def _parse_all(data: bytes) -> list[Count | None]:
+def _get_all(fd: int) -> list[Count | None]:
+    os.lseek(fd, 0, os.SEEK_SET)
+    data = os.read(fd, SHARDS * _RECORD.size)
     return [
         _parse(data[at : at + _RECORD.size], at // _RECORD.size) for at in range(0, SHARDS * _RECORD.size, _RECORD.size)
     ]
+
+
+def _put_all(fd: int, counts: list[Count | None]) -> Count | None:
+    """Write every shard and the total; the total, None where a count is missing."""
+    known = [count for count in counts if count is not None]
+    total = None
+    if len(known) == SHARDS:
+        oldest = min((count.oldest for count in known if count.entries), default=0)
+        entries, size = sum(count.entries for count in known), sum(count.bytes for count in known)
+        total = Count(min(entries, _MOST), 0, size, oldest)
+    records = [_BLANK if count is None else _pack(count, shard) for shard, count in enumerate([*counts, total])]
+    os.lseek(fd, 0, os.SEEK_SET)
+    os.write(fd, b"".join(records))
+    return total
+
+
+def _pack(count: Count, index: int) -> bytes:
+    values = _VALUES.pack(*count)
+    return values + xxh3_64_digest(values, index + 1)
 
 
 def _parse(record: bytes, index: int) -> Count | None:
