@@ -17,7 +17,7 @@ from typing import Any
 from xxhash import xxh3_64_hexdigest
 
 from ..entry import Entry
-from .layout import JOURNAL, SAFE
+from .layout import JOURNAL, SAFE, open_plain
 
 COMPACT_FROM = 64 * 1024
 """Bytes below which a journal is left alone."""
@@ -39,7 +39,7 @@ def append(folder: str, name: str, entry: Entry, mode: int) -> bool:
     if entry.parts:
         known["parts"] = dict(entry.parts)
     added = line(known)
-    fd = os.open(folder + os.sep + JOURNAL, os.O_WRONLY | os.O_APPEND | os.O_CREAT | SAFE, mode)
+    fd = open_plain(folder + os.sep + JOURNAL, os.O_WRONLY | os.O_APPEND | os.O_CREAT, mode)
     try:
         os.write(fd, added)
         size = os.lseek(fd, 0, os.SEEK_CUR)
@@ -91,7 +91,8 @@ def compact(folder: str, live: Container[str], fresh: str, mode: int) -> None:
     A line that another process adds meanwhile may be lost, which costs its entry
     the arguments.
     """
-    text = _read(folder)
+    if not (text := _read(folder)):
+        return
     kept = [line for name, line in dict(_named(text)).items() if name in live]
     size = sum(map(len, kept)) + len(kept)
     if 2 * size > len(text):
@@ -120,8 +121,7 @@ def _named(text: bytes) -> Iterator[tuple[str, bytes]]:
 
 def _read(folder: str) -> bytes:
     try:
-        fd = os.open(folder + os.sep + JOURNAL, os.O_RDONLY | SAFE)
+        with open(open_plain(folder + os.sep + JOURNAL, os.O_RDONLY), "rb") as file:
+            return file.read()
     except OSError:
         return b""
-    with open(fd, "rb") as file:
-        return file.read()

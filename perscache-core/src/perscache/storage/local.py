@@ -252,6 +252,8 @@ class LocalFileStorage(Storage):
             with suppress(OSError):
                 present = self._present(place)
                 self._eviction.make_room(len(data) - (present or 0), int(present is None))
+                if present is not None and self._present(place) is None:  # it was the one used longest ago
+                    self._eviction.make_room(len(data))
         file = self._layout.target(place)
         replaced = self._publish_between_clears(place, file, data, entry)
         with suppress(OSError):
