@@ -302,3 +302,8 @@ def test_prune_and_clear_go_by_pages_and_by_generation(shelf: Shelf):
     assert shelf.prune() == 6
     assert sorted(entry.path for entry in shelf.entries()) == [f"f/{number}.json" for number in range(6, 10)]
     assert shelf.clear() == 4
+
+
+def test_a_server_that_cannot_tell_of_use_says_so():
+    with pytest.raises(ConfigurationError, match="Shelf cannot tell when an entry was used: leave lru out"):
+        Shelf("bucket/folder", lru=True)

@@ -93,7 +93,7 @@ def test_one_store_in_so_many_sweeps_in_the_background(strict_gcs: StrictServer)
 
 
 def test_a_store_does_not_wait_for_its_sweep(strict_gcs: StrictServer):
-    storage = on(strict_gcs, max_size=1000, sweep_every=1, timeout=1)
+    storage = on(strict_gcs, max_size=1000, sweep_every=1, timeout=1, lease=0)
     storage.write("f/a.json", b"x" * 100)
     wait_for_sweeps()
     strict_gcs.faults.extend(["ok", "stall"])
@@ -117,9 +117,10 @@ def test_a_sweep_that_fails_is_survived_and_told(strict_gcs: StrictServer, caplo
 
 
 def wait_for_sweeps() -> None:
-    for thread in threading.enumerate():
-        if thread.name == "perscache-sweep":
-            thread.join(10)
+    for name in ("perscache-sweep", "perscache-lease"):
+        for thread in threading.enumerate():
+            if thread.name == name:
+                thread.join(10)
 
 
 def test_clear_removes_only_what_has_our_mark_and_our_prefix(strict_gcs: StrictServer):

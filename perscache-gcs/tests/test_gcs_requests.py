@@ -96,7 +96,7 @@ def test_a_listing_asks_only_for_its_folder_and_for_what_it_tells(strict: Google
     assert strict_gcs.requests == ["GET list"] * 3
     assert {query["prefix"] for query in strict_gcs.queries} == {"folder/f/"}
     assert {query["fields"] for query in strict_gcs.queries} == {
-        "items(name,size,timeCreated,generation,metadata),nextPageToken"
+        "items(name,size,timeCreated,updated,generation,metadata),nextPageToken"
     }
 
 

@@ -26,7 +26,7 @@ PART = 48 * 2**20
 """Bytes of such a part: a multiple of 256 KiB, as the protocol asks."""
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
-_FIELDS = "name,size,timeCreated,generation,metadata"
+_FIELDS = "name,size,timeCreated,updated,generation,metadata"
 
 
 def _yes_or_project(text: str) -> bool | str:
@@ -46,6 +46,7 @@ class GoogleCloudStorage(RemoteStorage):
 
     schemes = ("gs", "gcs")
     conditional = True
+    touches = True
 
     url_options: ClassVar[Mapping[str, Callable[[str], Any]]] = {
         **RemoteStorage.url_options,
@@ -70,6 +71,7 @@ class GoogleCloudStorage(RemoteStorage):
         cooldown: Duration = 30.0,
         sweep_every: int = 100,
         lease: Duration = 30.0,
+        lru: bool = False,
         session_kwargs: Mapping[str, Any] | None = None,
     ) -> None:
         """A storage at ``location``, ``"bucket/folder"``. Nothing is imported or asked before the first call.
@@ -78,10 +80,12 @@ class GoogleCloudStorage(RemoteStorage):
         Credentials object; None looks in the usual places. ``project`` pays where ``requester_pays`` is true.
         ``access`` is "read_only", "read_write" or "full_control". ``session_kwargs`` go to aiohttp's session
         (``{"trust_env": True}`` for proxies). ``timeout`` bounds a call; a body may take a second more a megabyte.
-        For ``max_size``, ``cooldown``, ``sweep_every`` and ``lease`` see `RemoteStorage`.
+        For ``max_size``, ``cooldown``, ``sweep_every``, ``lease`` and ``lru`` see `RemoteStorage`.
         """
         self.endpoint_url = endpoint_url.rstrip("/") if endpoint_url else None
-        super().__init__(location, max_size, timeout=timeout, cooldown=cooldown, sweep_every=sweep_every, lease=lease)
+        super().__init__(
+            location, max_size, timeout=timeout, cooldown=cooldown, sweep_every=sweep_every, lease=lease, lru=lru
+        )
         if not _BUCKET.fullmatch(self.bucket):
             raise ConfigurationError(
                 f"{self.bucket!r} is no bucket name of Google Cloud Storage: it takes 3 to 63 lower-case letters, "
@@ -115,7 +119,8 @@ class GoogleCloudStorage(RemoteStorage):
         if "crc32c" in (sent := _hashes(headers)) and sent["crc32c"] != _crc32c(body):
             raise DamagedEntry(f"gs://{self.bucket}/{name} arrived with other bytes than the server keeps")
         metadata = {key[len(_META) :].lower(): text for key, text in headers.items() if key.lower().startswith(_META)}
-        return Found(body, _created(headers), _now(headers), metadata, headers["X-Goog-Generation"])
+        touched = _parsed(headers.get("Last-Modified"))
+        return Found(body, _created(headers), _now(headers), metadata, headers["X-Goog-Generation"], touched)
 
     async def _put(self, name: str, data: bytes, metadata: Mapping[str, str]) -> None:
         import mimetypes
@@ -186,6 +191,12 @@ class GoogleCloudStorage(RemoteStorage):
             # gcsfs's name for a generation that is not the one we listed.
             return False
         return True
+
+    async def _touch(self, name: str, generation: str) -> None:
+        from datetime import UTC, datetime
+
+        used = {"metadata": {"used": datetime.now(UTC).date().isoformat()}}
+        await self._call("PATCH", "b/{}/o/{}", self.bucket, name, ifGenerationMatch=generation, json=used)
 
     def _no_bucket(self) -> str:
         return (
@@ -329,5 +340,5 @@ def _parsed(date: str | None) -> float | None:
 def _listed(item: Mapping[str, Any]) -> Listed:
     from datetime import datetime
 
-    created = datetime.fromisoformat(item["timeCreated"]).timestamp()
-    return Listed(item["name"], int(item["size"]), created, str(item["generation"]), item.get("metadata", {}))
+    created, touched = (datetime.fromisoformat(item[name]).timestamp() for name in ("timeCreated", "updated"))
+    return Listed(item["name"], int(item["size"]), created, str(item["generation"]), item.get("metadata", {}), touched)

@@ -27,7 +27,8 @@ from .base import Lock, Storage
 from .breaker import Breaker, Refused
 from .lease import LEASES, LONGEST, SHORTEST, Lease, Leases
 from .metadata import MARK, compute_time_in, digest_of, to_entry, to_metadata
-from .options import check, split_url
+from .options import check, split_url, truth
+from .recency import Recency
 
 __all__ = ["Found", "Listed", "Page", "Refused", "RemoteStorage", "Request"]
 
@@ -63,6 +64,8 @@ class Found(NamedTuple):
     """The custom metadata, as far as the server sent it along."""
     generation: str = ""
     """What changes whenever the body is written again: a generation, an ETag. Leases need it."""
+    touched: float | None = None
+    """When body or metadata were last written; None where that is not known."""
 
 
 class Listed(NamedTuple):
@@ -74,6 +77,8 @@ class Listed(NamedTuple):
     generation: str
     """What changes whenever the body is written again: a generation, an ETag."""
     metadata: Mapping[str, str]
+    touched: float | None = None
+    """When body or metadata were last written; None where that is not known."""
 
     def entry(self, path: str) -> Entry:
         """What is known of the entry ``path`` that it keeps."""
@@ -95,7 +100,8 @@ class RemoteStorage(Storage):
 
     ``timeout`` is how many seconds a call may wait for its server. After trouble the server is left alone for
     ``cooldown`` seconds, in which calls fail at once; then one is let through. With ``max_size``, one store in
-    ``sweep_every`` is followed by a sweep in the background: over the limit, the oldest entries go, down to 90 %.
+    ``sweep_every`` is followed by a sweep in the background: over the limit, the oldest entries go, down to 90 %; with
+    ``lru``, those that were not used for the longest time, as far as a day tells, where the server can keep that.
     One machine computes an entry at a time, by a lease of ``lease`` seconds, renewed as long as the computation takes;
     0 for none.
 
@@ -110,12 +116,16 @@ class RemoteStorage(Storage):
     lists_metadata: bool = True
     """Whether a listing tells the metadata; else each object is asked for it that is named as ours are."""
 
+    touches: bool = False
+    """Whether metadata can be changed without making an object younger; the backend then gives `_touch`."""
+
     url_options: ClassVar[Mapping[str, Callable[[str], Any]]] = {
         "max_size": str,
         "timeout": seconds,
         "cooldown": seconds,
         "sweep_every": int,
         "lease": seconds,
+        "lru": partial(truth, "lru"),
     }
     """What a URL's query may say, and how each text is read."""
 
@@ -128,6 +138,7 @@ class RemoteStorage(Storage):
         cooldown: Duration = 30.0,
         sweep_every: int = 100,
         lease: Duration = 30.0,
+        lru: bool = False,
     ) -> None:
         """A storage at ``location``, ``"bucket/folder"``. Nothing is imported or asked before the first call."""
         self.bucket, self.prefix = _split(location, self.schemes)
@@ -144,6 +155,9 @@ class RemoteStorage(Storage):
             raise ConfigurationError(
                 f"lease={lease!r}: a lease takes {SHORTEST:g} to {LONGEST:g} seconds, such as 30; 0 for none"
             )
+        self.lru = lru
+        if lru and not self.touches:
+            raise ConfigurationError(f"{type(self).__name__} cannot tell when an entry was used: leave lru out")
         self._live: dict[int, Live] = {}
 
     @classmethod
@@ -213,6 +227,8 @@ class RemoteStorage(Storage):
             raise CacheExpired(f"{self.url}/{path} was written before {deadline:%Y-%m-%d %H:%M:%S}: too old")
         if (digest := found.metadata.get("digest")) and digest != digest_of(found.data):
             raise DamagedEntry(f"{self.url}/{path} holds other bytes than were stored")
+        if self.lru:
+            self._now_live().recency.used(self, name, found)
         return Stored(found.data, found.created, compute_time_in(found.metadata))
 
     def _writing(self, entry: Entry, data: bytes) -> Steps[None]:
@@ -306,7 +322,7 @@ class RemoteStorage(Storage):
             held = sum(listed.size for listed, _ in kept)
             if self.max_size is None or held <= self.max_size:
                 return
-            by_age = sorted(kept, key=lambda pair: pair[0].created)
+            by_age = sorted(kept, key=lambda pair: (self.lru and pair[0].touched) or pair[0].created)
             for listed, path in by_age:
                 newest = listed is by_age[-1][0]
                 if held <= self.max_size * (1 if newest else SWEEP_TO):
@@ -525,6 +541,10 @@ class RemoteStorage(Storage):
     def _remove(self, name: str, generation: str | None) -> Any:
         """Remove ``name``, if it is still of ``generation``; whether it did."""
 
+    def _touch(self, name: str, generation: str) -> Any:
+        """Change the metadata of ``name``, if it is still of ``generation``. Only where `touches` is true."""
+        raise self._cannot("touch an entry")
+
     def _put_if(self, name: str, data: bytes, generation: str | None, term: float) -> Any:
         """Keep ``data`` if ``name`` is still of ``generation``, or, for None, if there is none; the new generation.
 
@@ -558,6 +578,7 @@ class Live:
         self.reads = Breaker(cooldown)
         self.writes = Breaker(cooldown)
         self.leases = Leases(cooldown)
+        self.recency = Recency()
         self.probed = False
         self.accepted: set[str] | None = None
         """Objects that are records of accepted edits, as found at the first miss; None where that is unknown."""

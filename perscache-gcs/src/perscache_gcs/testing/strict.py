@@ -34,6 +34,8 @@ class Object:
     metadata: dict[str, str] = field(default_factory=dict)
     content_type: str = ""
     metageneration: int = 1
+    updated: float = 0.0
+    """When its metadata last changed; 0 for never."""
 
 
 class StrictServer:
@@ -221,7 +223,7 @@ class _Handler(BaseHTTPRequestHandler):
             "X-Goog-Generation": str(kept.generation),
             "X-Goog-Metageneration": str(kept.metageneration),
             "X-Goog-Hash": f"crc32c={_crc32c(kept.data)}",
-            "Last-Modified": formatdate(kept.created, usegmt=True),
+            "Last-Modified": formatdate(kept.updated or kept.created, usegmt=True),
         }
         if self.server.fake.sends_metadata:
             headers |= {f"X-Goog-Meta-{key}": text for key, text in kept.metadata.items()}
@@ -235,6 +237,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command == "PATCH":
             kept.metadata |= json.loads(body).get("metadata", {})
             kept.metageneration += 1
+            kept.updated = self.server.fake.now()
         return self._json(_resource(bucket, name, kept))
 
     def _list(self, bucket: str, _: str, query: dict[str, str], body: bytes) -> tuple[int, dict[str, str], bytes]:
@@ -337,7 +340,6 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _resource(bucket: str, name: str, kept: Object) -> dict[str, Any]:
-    moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(kept.created)) + f"{kept.created % 1:.6f}"[1:] + "Z"
     return {
         "kind": "storage#object",
         "bucket": bucket,
@@ -346,10 +348,15 @@ def _resource(bucket: str, name: str, kept: Object) -> dict[str, Any]:
         "generation": str(kept.generation),
         "metageneration": str(kept.metageneration),
         "contentType": kept.content_type,
-        "timeCreated": moment,
+        "timeCreated": _moment(kept.created),
+        "updated": _moment(kept.updated or kept.created),
         "metadata": kept.metadata,
         "crc32c": _crc32c(kept.data),
     }
+
+
+def _moment(seconds: float) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{int(seconds % 1 * 1e6):06}Z"
 
 
 def _crc32c(data: bytes) -> str:
