@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Literal, TypeAlias
 
 Buffer: TypeAlias = "bytes | memoryview"
 
-Form: TypeAlias = Literal["bytes", "buffer", "writable", "mapped", "private"]
+Form: TypeAlias = Literal["bytes", "buffer", "mapped", "private"] | Callable[[int], memoryview]
 """How a serializer is best given the bytes of a value:
 
-    bytes     as bytes
-    buffer    as bytes or a memoryview, whichever is cheaper
-    writable  as a memoryview of memory that is the value's own, where that saves a copy; else as any buffer
-    mapped    as a memoryview of the file itself, read-only, where there is a file; else as any buffer
-    private   the same, but it can be written to: what is written stays in the process and never reaches the file
+    bytes       as bytes
+    buffer      as bytes or a memoryview, whichever is cheaper
+    mapped      as a memoryview of the file itself, read-only, where there is a file; else as any buffer
+    private     the same, but it can be written to: what is written stays in the process and never reaches the file
+    a function  in the writable memory, of so many bytes, that it gives: what is read is put there once, and is the
+                value's own. Where there is nothing to be read, as any buffer.
 """
 
 

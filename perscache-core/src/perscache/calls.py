@@ -73,7 +73,10 @@ class Calls:
             return unkeyed(plan, error, lambda: self.function(*args, **kwargs))
         known: Missed
         try:
-            stored = plan.load(path)
+            # What `plan.load` does, without its frame.
+            storage: Any = plan.storage
+            form = plan.form
+            stored = storage.load(path, plan.max_age) if form is None else storage.load(path, plan.max_age, form)
         except Exception as error:  # noqa: BLE001  # Whatever a storage raises is a miss.
             question = Question(plan, path, args, kwargs, Mode.NORMAL)
             known = missed_by(question, error)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -83,22 +83,25 @@ class Plan:
 
     def load(self, path: str) -> Stored:
         """What is stored under ``path``, in the form that the serializer is best given."""
-        load: Any = self.storage.load
-        return load(path, self.max_age) if self.form is None else load(path, self.max_age, self.form)  # type: ignore[no-any-return]
+        load: Any = self.storage.load  # The form is for those that take it.
+        stored: Stored = load(path, self.max_age) if self.form is None else load(path, self.max_age, self.form)
+        return stored
 
-    async def aload(self, path: str) -> Stored:
+    def aload(self, path: str) -> Awaitable[Stored]:
         """`load` without holding up the event loop."""
         load: Any = self.storage.aload
-        return await (load(path, self.max_age) if self.form is None else load(path, self.max_age, self.form))  # type: ignore[no-any-return]
+        stored: Awaitable[Stored] = (
+            load(path, self.max_age) if self.form is None else load(path, self.max_age, self.form)
+        )
+        return stored
 
     def decode(self, path: str, data: Buffer) -> Any:
         """The value of stored bytes."""
-        serializer = self.serializer
-        if self.signer is not None and not serializer.safe:
+        if self.signer is not None and not self.serializer.safe:
             data = self.signer.unsign(path, data)
-        if type(data) is memoryview and serializer.reads == "bytes":
+        if type(data) is memoryview and self.serializer.reads == "bytes":
             data = bytes(data)
-        return serializer.loads(data)  # type: ignore[arg-type]  # Who takes more than bytes says so in `reads`.
+        return self.serializer.loads(data)  # type: ignore[arg-type]  # Who takes more than bytes says so in `reads`.
 
     def encode(self, path: str, value: Any) -> bytes | Pieces:
         """What to store; raises what the serializer raises, and SerializationError for what it would change.

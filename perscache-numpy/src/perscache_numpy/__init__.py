@@ -39,12 +39,13 @@ class NumpySerializer(Serializer):
     extension = "npy"
     name = "numpy"
     safe = True
-    reads: Form = "writable"
 
     def __init__(self, mmap_mode: MmapMode | None = None) -> None:
         if mmap_mode not in _FORMS:
-            hint = ", which would change the stored result" if mmap_mode in ("r+", "w+") else ""
-            raise ConfigurationError(f"mmap_mode={mmap_mode!r}{hint}: choose None, 'r' (read-only) or 'c' (a copy)")
+            raise ConfigurationError(
+                f"mmap_mode={mmap_mode!r}: choose None, 'r' (an array that cannot be written to) or 'c' (one whose "
+                "changes stay in the process); no mode changes the stored file"
+            )
         self.mmap_mode = mmap_mode
         self.reads = _FORMS[mmap_mode]
 
@@ -88,7 +89,13 @@ class NumpySerializer(Serializer):
         return npy.lost(data.dtype)
 
 
-_FORMS: Final[dict[str | None, Form]] = {None: "writable", "r": "mapped", "c": "private"}
+def _memory(size: int) -> memoryview:
+    import numpy as np
+
+    return np.empty(size, np.uint8).data
+
+
+_FORMS: Final[dict[str | None, Form]] = {None: _memory, "r": "mapped", "c": "private"}
 
 _WAY_OUT: Final = 'use serializer="cloudpickle", which stores nearly everything.'
 

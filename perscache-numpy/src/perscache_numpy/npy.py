@@ -33,7 +33,7 @@ def write(array: NDArray[Any]) -> Sequence[Buffer]:
     if not array.nbytes:
         return [header]
     rows = array.T if fortran else np.ascontiguousarray(array)
-    return [header, memoryview(rows.reshape(-1).view(np.uint8))]
+    return [header, rows.reshape(-1).view(np.uint8).data]
 
 
 def read(data: Buffer) -> NDArray[Any]:
@@ -41,11 +41,12 @@ def read(data: Buffer) -> NDArray[Any]:
     import numpy as np
 
     view = memoryview(data)
-    begin = 10 if view[6:7] == b"\x01" else 12
+    magic, version = bytes(view[:6]), bytes(view[6:7])
+    begin = 10 if version == b"\x01" else 12
     end = begin + int.from_bytes(view[8:begin], "little")
-    if view[:6] != _MAGIC or end > len(view):
+    if magic != _MAGIC or end > len(view):
         raise DamagedEntry("this is no file of numpy's")
-    dtype, shape, fortran = _form(bytes(view[begin:end]), "latin1" if view[6] < 3 else "utf8")
+    dtype, shape, fortran = _form(bytes(view[begin:end]), "utf8" if version == b"\x03" else "latin1")
     array: NDArray[Any] = np.ndarray(shape, dtype, view, end, order="F" if fortran else "C")
     if array.nbytes != len(view) - end:
         raise DamagedEntry(f"the file says that it holds {array.nbytes:,} bytes, and it has {len(view) - end:,}")
@@ -83,7 +84,7 @@ def _describe(dtype: np.dtype[Any]) -> Any:
 
 
 def _has_metadata(dtype: np.dtype[Any]) -> bool:
-    inner = [dtype.fields[name][0] for name in dtype.names] if dtype.names and dtype.fields else []
+    inner = [field[0] for field in dtype.fields.values()] if dtype.fields else []
     inner += [dtype.subdtype[0]] if dtype.subdtype else []
     return bool(dtype.metadata) or any(map(_has_metadata, inner))
 

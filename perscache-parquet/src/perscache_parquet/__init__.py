@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, get_args
 
+from perscache.buffers import Buffer, Form
 from perscache.errors import ConfigurationError, SerializationError
 from perscache.plugins import Serializer, hookimpl
 from perscache.serializers.places import type_name
@@ -39,6 +40,7 @@ class ParquetSerializer(Serializer):
             known = ", ".join(map(repr, get_args(Compression)))
             raise ConfigurationError(f"Parquet has no compression {compression!r}; choose among {known} and None")
         self.compression = compression
+        self.reads: Form = _memory
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(compression={self.compression!r})"
@@ -49,16 +51,21 @@ class ParquetSerializer(Serializer):
         Raises TypeError for what is no table, SerializationError for a table that Parquet cannot give back; the cause
         is chained.
         """
+        return bytes(self.buffers(data)[0])
+
+    def buffers(self, data: Any) -> Sequence[Buffer]:
+        """The same as pyarrow wrote it, without a copy."""
         kind = _kind(data)
         try:
-            return self._dumps(data, kind)
+            return [memoryview(self._file(data, kind))]
         except SerializationError:
             raise
         except Exception as error:
             message = f'Parquet cannot store this {kind}: {error}; serializer="cloudpickle" stores nearly everything.'
             raise SerializationError(message) from error
 
-    def _dumps(self, data: Any, kind: str) -> bytes:
+    def _file(self, data: Any, kind: str) -> Any:
+        """The file in a buffer of pyarrow's."""
         from . import tables
 
         table = data
@@ -77,7 +84,7 @@ class ParquetSerializer(Serializer):
             table = data.to_arrow()
         return tables.write(table, {"kind": kind} | notes, self.compression)
 
-    def loads(self, data: bytes) -> Any:
+    def loads(self, data: Buffer) -> Any:
         """The frame or table of the file, of the library that it came from."""
         from . import tables
 
@@ -115,7 +122,14 @@ class ParquetSerializer(Serializer):
             return None
 
     def _again(self, data: Any, kind: str) -> Any:
-        return self.loads(self._dumps(data, kind))
+        return self.loads(memoryview(self._file(data, kind)))
+
+
+def _memory(size: int) -> memoryview:
+    """Of pyarrow's pool, which has it ready from the last time."""
+    import pyarrow as pa
+
+    return memoryview(pa.allocate_buffer(size))
 
 
 _NAMES = {

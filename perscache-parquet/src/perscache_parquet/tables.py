@@ -6,6 +6,7 @@ import base64
 import json
 from typing import TYPE_CHECKING, Any
 
+from perscache.buffers import Buffer
 from perscache.errors import DamagedEntry, SerializationError
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ _NOTES = b"perscache"
 """The key of our notes in the metadata of the file: JSON, which other readers ignore."""
 
 
-def write(table: pa.Table, notes: dict[str, Any], compression: str | None) -> bytes:
+def write(table: pa.Table, notes: dict[str, Any], compression: str | None) -> pa.Buffer:
     """A Parquet file of ``table`` with a checksum on each page, and with ``notes`` for whoever reads it."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -37,10 +38,10 @@ def write(table: pa.Table, notes: dict[str, Any], compression: str | None) -> by
         write_page_checksum=True,
         use_compliant_nested_type=False,  # the compliant one renames the fields of lists
     )
-    return bytes(sink.getvalue())
+    return sink.getvalue()
 
 
-def read(data: bytes) -> tuple[pa.Table, dict[str, Any]]:
+def read(data: Buffer) -> tuple[pa.Table, dict[str, Any]]:
     """The table and the notes that were written, every page verified.
 
     Raises DamagedEntry for a Parquet file that is none of ours, OSError for one that is damaged.

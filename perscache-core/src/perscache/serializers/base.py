@@ -41,8 +41,8 @@ class Serializer(ABC):
     reads: Form = "bytes"
     """In which form `loads` is best given the bytes of a large value: see `perscache.buffers.Form`.
 
-    A serializer that says another than "bytes" takes any buffer, for small values and some storages give what they
-    have. A writable memoryview is the value's to keep, any other buffer others may hold too.
+    A serializer that says another than "bytes" takes any buffer: small values, and some storages, come as they are. A
+    writable memoryview is the value's to keep, any other buffer others may hold too.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

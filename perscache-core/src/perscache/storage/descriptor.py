@@ -8,13 +8,13 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from ..buffers import Buffer, Form
+from ..buffers import Buffer, Form, Pieces
 
 if TYPE_CHECKING:
     from xxhash import xxh3_64
 
-_HUGE = 4 * 1024 * 1024
-_IN_CACHE = 256 * 1024
+_HUGE = 32 * 1024 * 1024  # from here on malloc takes fresh pages each time; huge ones cost half as much
+_IN_CACHE = 256 * 1024  # hashed in a second pass, bytes would be fetched from memory once more
 _LONGEST_READ = 0x7FFFF000  # what Linux reads or writes at once
 _MOST_VIEWS = 512  # half of what Linux writes at once
 
@@ -45,30 +45,48 @@ def read_all(fd: int, size: int) -> bytes:
         return file.read(size)
 
 
+def write_hashed(fd: int, value: Pieces, state: xxh3_64) -> None:
+    """`write_all` of ``value``, each byte of which goes through ``state`` on its way."""
+    for piece in value.buffers:
+        for begin in range(0, len(piece), _IN_CACHE):
+            part = piece[begin : begin + _IN_CACHE]
+            state.update(part)
+            write_all(fd, part)
+
+
 def read_as(form: Form, fd: int, size: int, *hashes: xxh3_64) -> Buffer:
     """The first ``size`` bytes of ``fd``, just opened, in ``form``. All of them go through ``hashes`` first.
 
     Fewer bytes where the file ends.
     """
+    memory = memory_for(form, size)
+    if memory is not None:
+        return memory[: fill(fd, memory, *hashes)]
     if form in {"mapped", "private"}:
         # Hashed in passing, so that what nobody looks at later takes no memory.
         if _hash_next(fd, size, hashes) == size:
             return _mapped(fd, size, private=form == "private")
         os.lseek(fd, 0, os.SEEK_SET)
-    elif form == "writable" or (form == "buffer" and size >= _HUGE):
-        memory = fresh_memory(size)
-        return memory[: fill(fd, memory, *hashes)]
     data = read_all(fd, size)
     for state in hashes:
         state.update(data)
     return data
 
 
+def memory_for(form: Form, size: int) -> memoryview | None:
+    """The memory in which ``form`` wants ``size`` bytes; None where it does not say, and any will do."""
+    if callable(form):
+        memory = memoryview(form(size)).cast("B")
+        if len(memory) != size:
+            raise TypeError(f"{form} gave {len(memory):,} bytes of memory and was asked for {size:,}: mend it")
+        return memory
+    return _huge_pages(size) if form == "buffer" and size >= _HUGE else None
+
+
 def fill(fd: int, view: memoryview, *hashes: xxh3_64) -> int:
     """Read into ``view`` until it is full or the file ends; how many bytes came, and went through ``hashes``."""
     filled = 0
     while filled < len(view):
-        # Hashed while they are in the processor's cache: in a second pass that would cost a fifth more.
         piece = view[filled : filled + _IN_CACHE]
         count = _read_into(fd, piece)
         if not count:
@@ -77,19 +95,6 @@ def fill(fd: int, view: memoryview, *hashes: xxh3_64) -> int:
             state.update(piece[:count])
         filled += count
     return filled
-
-
-def fresh_memory(size: int) -> memoryview:
-    """``size`` writable bytes. Large ones are not filled with zeros first, as a bytearray is, and have huge pages."""
-    import mmap
-
-    if size < _HUGE or not hasattr(mmap, "MAP_PRIVATE"):
-        return memoryview(bytearray(size))
-    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    if hasattr(mmap, "MADV_HUGEPAGE"):  # as numpy does: half the time
-        with suppress(OSError):
-            memory.madvise(mmap.MADV_HUGEPAGE)
-    return memoryview(memory)
 
 
 def pread(fd: int, size: int, position: int) -> bytes:
@@ -101,6 +106,17 @@ def pread(fd: int, size: int, position: int) -> bytes:
     data = os.read(fd, size)
     os.lseek(fd, here, os.SEEK_SET)
     return data
+
+
+def _huge_pages(size: int) -> memoryview | None:
+    import mmap
+
+    if not hasattr(mmap, "MADV_HUGEPAGE"):
+        return None
+    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with suppress(OSError):
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    return memoryview(memory)
 
 
 def _hash_next(fd: int, size: int, hashes: Iterable[xxh3_64]) -> int:

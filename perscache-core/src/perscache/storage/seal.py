@@ -27,7 +27,7 @@ from contextlib import suppress
 from xxhash import xxh3_64, xxh3_64_intdigest
 
 from ..buffers import Buffer, Form, Pieces
-from .descriptor import fill, fresh_memory, pread, read_all, read_as, write_all
+from .descriptor import fill, memory_for, pread, read_all, read_as, write_all, write_hashed
 
 PIECEMEAL = 64 * 1024
 """From this many bytes on a value is read apart from its seal, which below costs less to cut off."""
@@ -88,9 +88,16 @@ class Tail(Seal):
         """The bits and the digest that ``tail`` says. ValueError where it says none."""
 
     def write(self, fd: int, value: Pieces, seed: int, seconds: float | None, file: str) -> None:
-        """Value and tail in one go."""
+        """Small values with their tail in one go."""
         bits = _bits(seconds)
-        write_all(fd, *value.buffers, self._tail(value.end(1), bits, _digest(value, seed ^ bits)))
+        state = xxh3_64(seed=seed ^ bits)
+        if len(value) < PIECEMEAL:
+            small = bytes(value)
+            state.update(small)
+            write_all(fd, small, self._tail(small[-1:], bits, state.intdigest()))
+        else:
+            write_hashed(fd, value, state)
+            write_all(fd, self._tail(value.end(1), bits, state.intdigest()))
 
     def read(self, fd: int, size: int, seed: int, file: str, form: Form) -> tuple[Buffer, float | None]:
         """Small files in one piece, others without their tail."""
@@ -162,9 +169,14 @@ class Gap(Trailer):
     def write(self, fd: int, value: Pieces, seed: int, seconds: float | None, file: str) -> None:
         """Pages, seal, footer."""
         bits = _bits(seconds)
-        seal = _record(bits, _digest(value, seed ^ bits))
-        pages, footer = value.split(self._footer(value.end(8), len(value)) or len(value))
-        write_all(fd, *pages.buffers, seal, *footer.buffers)
+        state = xxh3_64(seed=seed ^ bits)
+        position = self._footer(value.end(8), len(value)) or len(value)
+        pages, footer = value.split(position)
+        write_hashed(fd, pages, state)
+        os.lseek(fd, self.room, os.SEEK_CUR)
+        write_hashed(fd, footer, state)
+        os.lseek(fd, position, os.SEEK_SET)
+        write_all(fd, _record(bits, state.intdigest()))
 
     def read(self, fd: int, size: int, seed: int, file: str, form: Form) -> tuple[Buffer, float | None]:
         """The value is exactly what was written."""
@@ -174,12 +186,12 @@ class Gap(Trailer):
         position, bits, digest = found
         state = xxh3_64(seed=seed ^ bits)
         value: Buffer
-        if size < PIECEMEAL or form == "bytes":
+        memory = None if size < PIECEMEAL else memory_for(form, size - self.room)
+        if memory is None:
             data = memoryview(read_all(fd, size))
             value = b"".join((data[:position], data[position + self.room :]))
             state.update(value)
         else:
-            memory = fresh_memory(size - self.room)
             filled = fill(fd, memory[:position], state)
             os.lseek(fd, self.room, os.SEEK_CUR)
             value = memory[: filled + fill(fd, memory[filled:], state)]
@@ -263,9 +275,10 @@ class Beside(Seal):
 
     def write(self, fd: int, value: Pieces, seed: int, seconds: float | None, file: str) -> None:
         """The value as it is, its seal on the descriptor or in the hidden file."""
-        write_all(fd, *value.buffers)
         bits = _bits(seconds)
-        record = _record(bits, _digest(value, seed ^ bits))
+        state = xxh3_64(seed=seed ^ bits)
+        write_hashed(fd, value, state)
+        record = _record(bits, state.intdigest())
         if hasattr(os, "setxattr"):
             with suppress(OSError):
                 os.setxattr(fd, self._attribute, record)
@@ -379,12 +392,3 @@ def _seconds(bits: int) -> float | None:
     seconds: float
     (seconds,) = _FLOAT.unpack(_BITS.pack(bits))
     return seconds
-
-
-def _digest(value: Pieces, seed: int) -> int:
-    if len(value.buffers) == 1:
-        return xxh3_64_intdigest(value.buffers[0], seed)
-    state = xxh3_64(seed=seed)
-    for piece in value.buffers:
-        state.update(piece)
-    return state.intdigest()
