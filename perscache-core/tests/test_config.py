@@ -85,7 +85,7 @@ def test_a_size_without_meaning_is_an_error(size, tmp_path):
         Cache(storage=tmp_path, max_size=size)
 
 
-@pytest.mark.parametrize("storage", [3, "", b"bytes", [".cache"]])
+@pytest.mark.parametrize("storage", [3, "", b"bytes", {".cache"}])
 def test_a_storage_without_meaning_is_an_error(storage):
     with pytest.raises(ConfigurationError, match="it takes a path, a URL"):
         Cache(storage=storage)

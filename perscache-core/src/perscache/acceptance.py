@@ -15,7 +15,7 @@ from typing import Any, Final
 from blake3 import blake3
 
 from .entry import ACCEPTED, Entry, moment
-from .errors import Unsupported
+from .errors import TierError, Unsupported
 from .key import KeyBuilder
 from .storage.base import Storage
 from .trouble import logger
@@ -86,7 +86,7 @@ class Acceptance:
 
     def _read(self) -> dict[str, str]:
         try:
-            found: Any = json.loads(bytes(self._storage.load(self._path).data))
+            found: Any = json.loads(bytes(self._storage.latest(self._path).data))
             if found["schema"] == _SCHEMA:
                 pairs = found["accepted"].items()
                 return {new: old for new, old in pairs if _DIGEST.fullmatch(new) and _DIGEST.fullmatch(old)}
@@ -99,5 +99,9 @@ class Acceptance:
     def _write(self, accepted: dict[str, str]) -> None:
         data = json.dumps({"schema": _SCHEMA, "accepted": accepted}, indent=1).encode()
         name = self._builder.function_name
-        self._storage.store(Entry(self._path, moment(time.time()), len(data), format="json", function=name), data)
+        try:
+            self._storage.store(Entry(self._path, moment(time.time()), len(data), format="json", function=name), data)
+        except TierError:  # Whoever shares the other tiers goes by it.
+            self._builder.adopt(accepted)
+            raise
         self._builder.adopt(accepted)

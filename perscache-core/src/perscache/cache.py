@@ -71,7 +71,8 @@ class Cache:
 
     Parameters:
         serializer: a name ("json", "parquet", …) or a `Serializer`; default "cloudpickle".
-        storage: a path, a URL ("gs://bucket/folder") or a `Storage`; default ".cache".
+        storage: a path, a URL ("gs://bucket/folder") or a `Storage`; default ".cache". A list of those is tiers, the
+            nearest first: read through, filled upward, written to all.
         ttl: how long a result is fresh: timedelta, seconds or "2h30m". Judged when reading: lowering it acts at once.
         track: what of the code is in the key: "deps" (default; own code and what that uses), "source" or "none".
         version: a tag of your own, part of every key.
@@ -282,7 +283,8 @@ class Cache:
         return _serializer(serializer)
 
     def _make_storage(self, storage: StorageLike) -> Storage:
-        made = open_storage(storage, self._settings["max_size"])
+        quiet = self._on_error is OnError.IGNORE
+        made = open_storage(storage, self._settings["max_size"], quiet=quiet)
         made.listeners += tuple(listener for listener in self._observers.of_evictions if listener not in made.listeners)
         return made
 

@@ -24,7 +24,7 @@ SIGNING_KEY: Final = "PERSCACHE_SIGNING_KEY"
 # Each setting that a file can give, with the types that it may have there.
 _IN_FILES: Final[Mapping[str, tuple[type, ...]]] = {
     "serializer": (str,),
-    "storage": (str,),
+    "storage": (str, list),
     "ttl": (str, int, float),
     "track": (str,),
     "version": (str, int),
@@ -45,9 +45,27 @@ def outside() -> dict[str, tuple[Any, str]]:
 
 
 def _from_environment() -> dict[str, tuple[Any, str]]:
-    return {
+    found: dict[str, tuple[Any, str]] = {
         name: (os.environ[variable], variable) for name, variable in ENVIRONMENT.items() if os.environ.get(variable)
     }
+    if "storage" in found and found["storage"][0].startswith("["):
+        found["storage"] = _listed(*found["storage"])
+    return found
+
+
+def _listed(text: str, variable: str) -> tuple[list[str], str]:
+    """The tiers in ``text``, a list as JSON."""
+    import json
+
+    try:
+        listed = json.loads(text)
+    except ValueError:
+        listed = None
+    if not isinstance(listed, list) or not all(isinstance(item, str) for item in listed):
+        raise ConfigurationError(
+            f'{variable}={text!r} is no list of paths and URLs: write it as JSON, such as ["memory://", ".cache"]'
+        )
+    return listed, variable
 
 
 def _from_file() -> dict[str, tuple[Any, str]]:
@@ -58,10 +76,16 @@ def _from_file() -> dict[str, tuple[Any, str]]:
     for key, value in table.items():
         _check(found, key, value)
     settings = {key: (value, str(found)) for key, value in table.items()}
-    if "storage" in table and "://" not in table["storage"]:
-        # A path in a file means the same whatever folder the program is started in.
-        settings["storage"] = (str(found.parent / Path(table["storage"]).expanduser()), str(found))
+    if isinstance(storage := table.get("storage"), list):
+        settings["storage"] = ([_anchored(found, tier) for tier in storage], str(found))
+    elif storage is not None:
+        settings["storage"] = (_anchored(found, storage), str(found))
     return settings
+
+
+def _anchored(found: Path, storage: str) -> str:
+    """A path in a file means the same whatever folder the program is started in."""
+    return storage if "://" in storage else str(found.parent / Path(storage).expanduser())
 
 
 def _nearest_file(folder: Path) -> Path | None:
@@ -99,6 +123,9 @@ def _check(path: Path, key: str, value: Any) -> None:
         near = difflib.get_close_matches(key, _IN_FILES, 1)
         hint = f"did you mean {near[0]!r}?" if near else f"the settings are {', '.join(_IN_FILES)}"
         raise ConfigurationError(f"{path}: unknown setting {key!r}: {hint}")
+    listed = key == "storage" and isinstance(value, list)
+    if listed and not all(isinstance(tier, str) for tier in value):
+        raise ConfigurationError(f"{path}: {key} = {value!r}: the tiers in it are to be paths and URLs")
     if not isinstance(value, _IN_FILES[key]) or (isinstance(value, bool) and bool not in _IN_FILES[key]):
         expected = " or ".join(kind.__name__ for kind in _IN_FILES[key])
         raise ConfigurationError(f"{path}: {key} = {value!r}: it takes {expected}")

@@ -19,6 +19,8 @@ class Stored(NamedTuple):
     """When it was written, in seconds since the epoch by the storage's clock; None where it cannot tell."""
     compute_time: float | None = None
     """Seconds that the function took; None where the storage keeps no such thing."""
+    entry: Entry | None = None
+    """What else is known, where that came along; a copy of the result is kept with it."""
 
 
 @dataclass(frozen=True, slots=True)

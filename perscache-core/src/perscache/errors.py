@@ -8,6 +8,7 @@ PerscacheError
 ├── SerializationError (ValueError)   a serializer cannot store this value, or would change it
 ├── DamagedEntry (ValueError)         stored bytes are not what was written
 ├── StorageError (OSError)            a storage could not do its work
+│   └── TierError                     one of several tiers could not; the others did theirs
 ├── Unsupported (NotImplementedError) a storage or serializer does not offer this
 └── PluginError
     ├── PluginNotInstalled (ImportError)   known by name, its distribution is missing
@@ -71,6 +72,10 @@ class StorageError(PerscacheError, OSError):
 
     # OSError takes its text from (errno, strerror); ours is one message.
     __str__ = Exception.__str__
+
+
+class TierError(StorageError):
+    """One of a storage's tiers, or more, could not do its work; the others did theirs."""
 
 
 class Unsupported(PerscacheError, NotImplementedError):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, ParamSpec, TypeVar
@@ -113,10 +112,9 @@ class Handle(Generic[P, R, V]):
         plan = self._plan
         path = self._path(args, kwargs)
         try:
-            entry = plan.storage.peek(path)
+            return plan.storage.holds(path, plan.max_age)
         except Unsupported:
             return not isinstance(run(look_up(self._ask(args, kwargs))), Missed)
-        return entry is not None and (plan.max_age is None or time.time() - entry.created.timestamp() < plan.max_age)
 
     def entries(self) -> Iterator[Entry]:
         """This function's stored results, of former versions of its code too, in no order."""

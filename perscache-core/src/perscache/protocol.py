@@ -15,7 +15,7 @@ from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
 from . import single_flight, trouble
 from .buffers import Pieces
 from .entry import Entry, Stored, moment
-from .errors import CacheExpired, CacheMiss, DamagedEntry, Unsupported
+from .errors import CacheExpired, CacheMiss, DamagedEntry, TierError, Unsupported
 from .events import Call
 from .explanation import nearest
 from .modes import Mode
@@ -150,6 +150,9 @@ def missed_by(question: Question, error: Exception) -> Missed:
         case CacheExpired():
             return Missed(Reason.EXPIRED, error)
         case FileNotFoundError() | CacheMiss():
+            return Missed(Reason.ABSENT, error)
+        case TierError():
+            question.failed("read", error, "the other tiers have no result: the function runs again")
             return Missed(Reason.ABSENT, error)
         case _:
             question.failed("read", error, "the function runs again")
@@ -299,7 +302,12 @@ def keep(question: Question, value: Any, seconds: float, notes: Notes) -> Genera
             path, moment(time.time()), len(encoded), None, None, seconds, plan.format, plan.name, arguments, parts
         )
         started = time.perf_counter()
-        yield Write(plan, entry, encoded)
+        try:
+            yield Write(plan, entry, encoded)
+        except TierError as error:
+            if plan.on_error is OnError.RAISE:
+                raise
+            question.failed(stage, error, "the result is returned, and stored in the other tiers")
     except Exception as error:  # noqa: BLE001  # The result is worth more than its copy.
         if plan.on_error is OnError.RAISE:
             _attach(error, value)

@@ -14,7 +14,7 @@ from ..storage import LocalFileStorage, Storage, configured_storage
 from ..units import spelled_duration, spelled_size
 from . import display
 from .display import clean, complain, note, number_of, say, say_json
-from .finding import chosen, entries_of, file_of, folder_of, locate, storage_around
+from .finding import chosen, entries_of, file_of, folder_of, local_tiers, locate, storage_around
 from .sums import Sum, over_limit
 
 _READABLE: Final = frozenset(
@@ -194,8 +194,8 @@ def _would_go(storage: Storage, entries: int, size: int) -> int:
 
 
 def _cleared(storage: Storage, entries: int, options: argparse.Namespace) -> int:
-    if isinstance(storage, LocalFileStorage):
-        storage.empty_trash()  # The thread that does it in a program would end with this process.
+    for tier in local_tiers(storage):
+        tier.empty_trash()  # The thread that does it in a program would end with this process.
     return _removed(storage, entries, options)
 
 

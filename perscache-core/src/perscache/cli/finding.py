@@ -71,8 +71,9 @@ def storage_around(name: str, storage: str | None) -> Storage:
     configured = configured_storage(storage)
     if storage is None and os.path.lexists(name):
         for folder in Path(name).absolute().parents:
-            if isinstance(configured, LocalFileStorage) and configured.location == folder:
-                return configured
+            for own in local_tiers(configured):
+                if own.location == folder:
+                    return own
             if (folder / ".state").is_dir():
                 return LocalFileStorage(folder)
     return configured
@@ -80,10 +81,17 @@ def storage_around(name: str, storage: str | None) -> Storage:
 
 def file_of(storage: Storage, path: str) -> str | None:
     """The file of an entry, where there is one that other tools can open."""
-    if isinstance(storage, LocalFileStorage):
+    for tier in local_tiers(storage):
         function, name = path.split("/")
-        folder = storage.location / function
+        folder = tier.location / function
         for file in (folder / name, folder / name[:2] / name):
             if os.path.lexists(file):
                 return str(file)
     return None
+
+
+def local_tiers(storage: Storage) -> Iterator[LocalFileStorage]:
+    """The storage if it is of local files; of tiers, those that are."""
+    for tier in getattr(storage, "tiers", (storage,)):
+        if isinstance(tier, LocalFileStorage):
+            yield tier

@@ -158,6 +158,19 @@ class Storage(ABC):
         """Where counts of calls outlive the process; None where they do not."""
         return None
 
+    # --- As one of several tiers. Optional.
+
+    def fill(self, entry: Entry, data: Buffer) -> bool:
+        """Keep a copy of what a lower tier has, as old as ``entry.created`` says; whether it is here now, or a newer.
+
+        False where a storage cannot keep that time: a copy that seemed younger than its result would expire too late.
+        """
+        return False
+
+    def latest(self, path: str) -> Stored:
+        """Like `load`, as all who share the storage see it: no copy of one's own answers."""
+        return self.load(path)
+
     # --- Looking and removing. Optional.
 
     def inspect(self, path: str) -> tuple[bytes | memoryview, bool]:
@@ -170,6 +183,11 @@ class Storage(ABC):
     def peek(self, path: str) -> Entry | None:
         """What is known of the entry under ``path``, without reading its value; None where there is none."""
         raise self._cannot("look at an entry without reading it")
+
+    def holds(self, path: str, max_age: float | None = None) -> bool:
+        """Whether there is an entry under ``path``, at most ``max_age`` seconds old, without reading its value."""
+        entry = self.peek(path)
+        return entry is not None and (max_age is None or time.time() - entry.created.timestamp() < max_age)
 
     def delete(self, path: str) -> bool:
         """Remove the entry under ``path``; whether there was one."""
@@ -199,16 +217,16 @@ class Storage(ABC):
         """Where the entries are: two storages of one identity see the same ones."""
         return f"{type(self).__name__}@{id(self):x}"
 
-    def _cannot(self, deed: str) -> Unsupported:
-        return Unsupported(
-            f"{type(self).__name__} cannot {deed}: it is a storage of read() and write() only; "
-            "give it the method, or use a storage that has it (local files, memory, gs://)"
-        )
     @property
     def private(self) -> bool:
         """Whether each process has entries of its own. Taken to be so where a storage does not say its `identity`."""
         return type(self).identity is Storage.identity
 
+    def _cannot(self, deed: str) -> Unsupported:
+        return Unsupported(
+            f"{type(self).__name__} cannot {deed}: it is a storage of read() and write() only; "
+            "give it the method, or use a storage that has it (local files, memory, gs://)"
+        )
 
 
 def _together(

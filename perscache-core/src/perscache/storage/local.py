@@ -37,6 +37,7 @@ INLINE = 256 * 1024
 _OPTIONS = ("max_size", "max_entries", "durable", "shared", "trust_unsealed")
 _DURABLE_FROM = 0.25
 _FUTURE = 5.0
+_TICK = 0.001  # by which the times of files may be off
 _PLACES = 4096
 _INLINE_CLEAR = 1000
 _COUNTED_CLEAR = 5000
@@ -142,7 +143,7 @@ class LocalFileStorage(Storage):
                 value, seconds = self._unseal(place, status, broken), None
             if self._marking and time.time_ns() - status.st_atime_ns > self._eviction.mark_after:
                 self._mark(place, fd, status)
-            return _new(Stored, (value, created, seconds))
+            return _new(Stored, (value, created, seconds, None))
         except OSError as error:
             if error.errno == errno.ESTALE:
                 raise FileNotFoundError(errno.ENOENT, "removed on the server", place.file) from error
@@ -244,6 +245,18 @@ class LocalFileStorage(Storage):
 
         Raises StorageError for a value larger than ``max_size``, and any OSError of the disk; nothing is stored then.
         """
+        self._keep(entry, data)
+
+    def fill(self, entry: Entry, data: Buffer) -> bool:
+        """A file as old as ``entry``, unless a newer is here, or the value is too large; see `Storage.fill`."""
+        if (self.max_size is not None and len(data) > self.max_size) or self.max_entries == 0:
+            return False
+        with suppress(FileExistsError):
+            self._keep(entry, data, copy=True)
+        return True
+
+    def _keep(self, entry: Entry, data: Buffer | Pieces, *, copy: bool = False) -> None:
+        """`store`, or a ``copy`` with the time of the entry, FileExistsError where what is here is as new."""
         place = self._places.get(entry.path) or self._place(entry.path)
         if not self._begun:
             self._begin()
@@ -255,7 +268,7 @@ class LocalFileStorage(Storage):
                 if present is not None and self._present(place) is None:  # it was the one used longest ago
                     self._eviction.make_room(len(data))
         file = self._layout.target(place)
-        replaced = self._publish_between_clears(place, file, data, entry)
+        replaced = self._publish_between_clears(place, file, data, entry, copy=copy)
         with suppress(OSError):
             self._count(place, int(replaced is None), len(data) - (replaced or 0))
         with suppress(OSError):
@@ -281,15 +294,17 @@ class LocalFileStorage(Storage):
                 return max(0, os.lstat(file).st_size - place.seal.room)
         return None
 
-    def _publish_between_clears(self, place: Place, file: str, data: Buffer | Pieces, entry: Entry) -> int | None:
+    def _publish_between_clears(
+        self, place: Place, file: str, data: Buffer | Pieces, entry: Entry, *, copy: bool
+    ) -> int | None:
         """`_publish`, and again where the folder was cleared meanwhile."""
         for _ in range(_CLEARS):
             with suppress(FileNotFoundError):
-                return self._publish(place, file, data, entry)
-        return self._publish(place, file, data, entry)
+                return self._publish(place, file, data, entry, copy=copy)
+        return self._publish(place, file, data, entry, copy=copy)
 
     def _publish(
-        self, place: Place, file: str, data: Buffer | Pieces, entry: Entry, *, bless: bool = False
+        self, place: Place, file: str, data: Buffer | Pieces, entry: Entry, *, bless: bool = False, copy: bool = False
     ) -> int | None:
         """Write ``file`` whole or not at all; the size of the value that it replaces. ``bless``: whatever was there."""
         layout = self._layout
@@ -301,7 +316,7 @@ class LocalFileStorage(Storage):
             layout.make_folder_of(file)
             fd = os.open(temporary, flags, layout.file_mode)
         seconds = entry.compute_time
-        durable = (seconds or 0.0) > _DURABLE_FROM if self.durable == "auto" else self.durable
+        durable = (seconds or 0.0) > _DURABLE_FROM and not copy if self.durable == "auto" else self.durable
         try:
             try:
                 if self.shared:  # what the umask took away
@@ -309,12 +324,13 @@ class LocalFileStorage(Storage):
                 pieces = data if isinstance(data, Pieces) else Pieces((data,))
                 place.seal.write(fd, pieces, place.seed, seconds, file)
                 now = time.time_ns()
-                os.utime(fd if _SETS_TIMES_BY_FD else temporary, ns=(now, marked(now)))
+                written = int(entry.created.timestamp() * 1e9) if copy else now
+                os.utime(fd if _SETS_TIMES_BY_FD else temporary, ns=(now, marked(written)))
                 if durable:
                     os.fsync(fd)
             finally:
                 os.close(fd)
-            replaced = None if bless else self._make_way(place, file, entry)
+            replaced = None if bless else self._make_way(place, file, entry, copy=copy)
             _patiently(os.replace, temporary, file)
         except BaseException:
             with suppress(OSError):
@@ -324,7 +340,7 @@ class LocalFileStorage(Storage):
             _flush_folder(os.path.dirname(file))
         return replaced
 
-    def _make_way(self, place: Place, file: str, entry: Entry) -> int | None:
+    def _make_way(self, place: Place, file: str, entry: Entry, *, copy: bool) -> int | None:
         """Look at what is there already: what is not ours goes aside, what is expired goes. The size of the value."""
         old = None
         for present in {file, place.file, place.other} if self._layout.fanned(place) else (file,):
@@ -340,6 +356,8 @@ class LocalFileStorage(Storage):
                         f"{present} is not what we wrote and cannot be set aside: move it out of the way"
                     )
                 continue
+            if copy and entry.created.timestamp() - _TICK < status.st_mtime <= time.time() + _FUTURE:
+                raise FileExistsError(errno.EEXIST, "here is one as new", present)
             old = max(0, status.st_size - place.seal.room)
             expired = entry.expires is not None and (
                 status.st_mtime + (entry.expires - entry.created).total_seconds() < time.time()

@@ -13,6 +13,7 @@ from threading import Lock
 from typing import Any, ClassVar, NamedTuple, Self
 from weakref import WeakSet
 
+from ..buffers import Buffer
 from ..entry import Entry, Stored, moment
 from ..errors import CacheExpired, StorageError
 from ..units import Size, size_in_bytes
@@ -126,21 +127,38 @@ class MemoryStorage(Storage):
         if (self.max_size is not None and size > self.max_size) or self.max_entries == 0:
             raise StorageError(f"{entry.path} is {size:,} bytes, more than max_size or max_entries allow: not stored")
         now = time.time()
-        kept = Kept(Stored(bytes(data), now, entry.compute_time), replace(entry, created=moment(now), size=size))
-        shelf = self._shelf
-        evicted: list[Entry] = []
-        with shelf.lock:
-            if entry.path in shelf.kept:
-                shelf.remove(entry.path)
-            while shelf.kept and self._full(shelf, size, 1):
-                evicted.append(shelf.remove_eldest())
-            shelf.kept[entry.path] = kept
-            shelf.bytes += size
-        self._tell(evicted, "limit")
+        self._keep(Stored(bytes(data), now, entry.compute_time), replace(entry, created=moment(now), size=size))
 
     async def astore(self, entry: Entry, data: bytes) -> None:
         """`store`, which takes no time."""
         self.store(entry, data)
+
+    def fill(self, entry: Entry, data: Buffer) -> bool:
+        """A copy as old as ``entry``, unless a newer is here, or it is too large; see `Storage.fill`."""
+        size = len(data)
+        if (self.max_size is not None and size > self.max_size) or self.max_entries == 0:
+            return False
+        created = entry.created.timestamp()
+        # The epoch stands for an unknown time.
+        stored = Stored(bytes(data), created or None, entry.compute_time)
+        self._keep(stored, replace(entry, size=size), unless_since=created)
+        return True
+
+    def _keep(self, stored: Stored, entry: Entry, *, unless_since: float | None = None) -> None:
+        """Put it on the shelf, after what has to leave for it; not where there is one of ``unless_since`` or later."""
+        shelf = self._shelf
+        evicted: list[Entry] = []
+        with shelf.lock:
+            if (present := shelf.kept.get(entry.path)) is not None:
+                created = present.stored.created or 0.0
+                if unless_since is not None and unless_since <= created <= time.time() + _FUTURE:
+                    return
+                shelf.remove(entry.path)
+            while shelf.kept and self._full(shelf, entry.size, 1):
+                evicted.append(shelf.remove_eldest())
+            shelf.kept[entry.path] = Kept(stored, entry)
+            shelf.bytes += entry.size
+        self._tell(evicted, "limit")
 
     def _full(self, shelf: Shelf, size: int, entries: int) -> bool:
         return (self.max_size is not None and shelf.bytes + size > self.max_size) or (
@@ -208,6 +226,11 @@ class MemoryStorage(Storage):
         """The name, or an address where there is none."""
         return f"memory:{self.name}" if self.name else f"memory@{id(self._shelf):x}"
 
+    @property
+    def private(self) -> bool:
+        """True, whatever the name."""
+        return True
+
     def __getstate__(self) -> dict[str, Any]:
         """Options only: another process has its own memory."""
         return {name: value for name, value in vars(self).items() if name[0] != "_" and name != "listeners"}
@@ -226,11 +249,6 @@ class MemoryStorage(Storage):
 
 
 def _hold() -> None:
-    @property
-    def private(self) -> bool:
-        """True, whatever the name."""
-        return True
-
     _held.extend([_naming, *(shelf.lock for shelf in list(_shelves))])
     for lock in _held:
         lock.acquire()

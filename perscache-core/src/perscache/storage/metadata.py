@@ -43,20 +43,12 @@ def to_entry(path: str, size: int, created: float, metadata: Mapping[str, str]) 
         created=moment(created),
         size=size,
         expires=_time(metadata.get("expires")),
-        compute_time=compute_time_in(metadata),
+        compute_time=_compute_time(metadata),
         format=unquote(metadata.get("format", "")),
         function=unquote(metadata.get("function", "")),
         arguments=unquote(metadata.get("arguments", "")),
         parts={unquote(name): unquote(digest) for name, _, digest in parts},
     )
-
-
-def compute_time_in(metadata: Mapping[str, str]) -> float | None:
-    """Seconds that the function took, where the metadata say so."""
-    try:
-        return float(metadata["seconds"])
-    except (KeyError, ValueError):
-        return None
 
 
 def digest_of(data: bytes) -> str:
@@ -73,6 +65,13 @@ def _escaped(text: str, room: int) -> str:
             break
         escaped += piece
     return escaped.strip()
+
+
+def _compute_time(metadata: Mapping[str, str]) -> float | None:
+    try:
+        return float(metadata["seconds"])
+    except (KeyError, ValueError):
+        return None
 
 
 def _time(text: str | None) -> datetime | None:

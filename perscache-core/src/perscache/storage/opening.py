@@ -1,9 +1,10 @@
-"""Opening a storage: from what a user wrote, a path, a URL or an object, to a storage."""
+"""Opening a storage: from what a user wrote, a path, a URL, an object or a list of those, to a storage."""
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -15,7 +16,10 @@ from ..plugins.known import KNOWN, Kind
 from ..units import Size, size_in_bytes
 from .base import Storage
 
-StorageLike: TypeAlias = "str | PathLike[str] | Storage | type[Storage]"
+Place: TypeAlias = "str | PathLike[str] | Storage | type[Storage]"
+
+StorageLike: TypeAlias = "Place | Sequence[Place]"
+"""One place, or several: the tiers, the nearest first."""
 
 _SCHEMES: Final = frozenset({"file", "memory", *KNOWN[Kind.STORAGE]})
 
@@ -33,8 +37,10 @@ def configured_storage(storage: StorageLike | None = None) -> Storage:
     return open_storage(chosen, settings.get("max_size"))
 
 
-def open_storage(storage: StorageLike, max_size: Size | None) -> Storage:
-    """The storage that ``storage`` means; ``max_size`` is for one given by path or URL."""
+def open_storage(storage: StorageLike, max_size: Size | None, *, quiet: bool = False) -> Storage:
+    """The storage that ``storage`` means; ``max_size`` is for one given by path or URL, ``quiet`` for tiers."""
+    if isinstance(storage, list | tuple):
+        return _open_tiers(storage, max_size, quiet=quiet)
     if isinstance(storage, type) and issubclass(storage, Storage):
         storage = storage()
     if isinstance(storage, Storage):
@@ -50,6 +56,25 @@ def open_storage(storage: StorageLike, max_size: Size | None) -> Storage:
         if os.fspath(storage):
             return LocalFileStorage(Path(storage).expanduser(), **options)
     raise ConfigurationError(
-        f"storage={storage!r}: it takes a path, a URL such as 'gs://bucket/folder', or an instance of a class derived "
-        "from perscache.storage.Storage"
+        f"storage={storage!r}: it takes a path, a URL such as 'gs://bucket/folder', an instance of a class derived "
+        "from perscache.storage.Storage, or a list of those"
     )
+
+
+def _open_tiers(storages: Sequence[Place], max_size: Size | None, *, quiet: bool) -> Storage:
+    from .tiers import TieredStorage
+
+    if any(isinstance(storage, list | tuple) for storage in storages):
+        raise ConfigurationError(f"storage={list(storages)!r}: a list of tiers holds no lists: write one list")
+    if len(storages) == 1:
+        return open_storage(storages[0], max_size)
+    if max_size is not None:
+        raise ConfigurationError(
+            f"max_size={max_size!r} does not say which tier of storage={list(storages)!r} it is for: give it to that "
+            f"tier, such as 'memory://?max_size={max_size}'"
+        )
+    tiers: list[Storage] = []
+    for storage in storages:
+        opened = open_storage(storage, None)
+        tiers += opened.tiers if isinstance(opened, TieredStorage) else (opened,)
+    return TieredStorage(tiers, quiet=quiet)

@@ -26,7 +26,7 @@ from ..units import Duration, Size, seconds, size_in_bytes
 from .base import Lock, Storage
 from .breaker import Breaker, Refused
 from .lease import LEASES, LONGEST, SHORTEST, Lease, Leases
-from .metadata import MARK, compute_time_in, digest_of, to_entry, to_metadata
+from .metadata import MARK, digest_of, to_entry, to_metadata
 from .options import check, split_url, truth
 from .recency import Recency
 
@@ -229,7 +229,11 @@ class RemoteStorage(Storage):
             raise DamagedEntry(f"{self.url}/{path} holds other bytes than were stored")
         if self.lru:
             self._now_live().recency.used(self, name, found)
-        return Stored(found.data, found.created, compute_time_in(found.metadata))
+        # In our time where the clocks disagree, since whoever keeps a copy judges its age by that.
+        ahead = found.now - time.time()
+        created = found.created - (ahead if abs(ahead) > CLOCK_SLACK else 0.0)
+        known = to_entry(path, len(found.data), found.created, found.metadata)
+        return Stored(found.data, created, known.compute_time, known)
 
     def _writing(self, entry: Entry, data: bytes) -> Steps[None]:
         if self.max_size is not None and len(data) > self.max_size:
