@@ -26,7 +26,7 @@ FORK = multiprocessing.get_context("fork")
 
 
 def in_all_threads(work: Callable[[int], None]) -> None:
-    """Run ``work`` with a number of its own in each thread of each process, all at once; whatever it raises is raised."""
+    """Run ``work`` with a number of its own in each thread of each process, all at once, and raise what it raises."""
     barrier = FORK.Barrier(PROCESSES * THREADS)
 
     def process(number: int) -> None:
