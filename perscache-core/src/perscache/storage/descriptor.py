@@ -16,37 +16,21 @@ if TYPE_CHECKING:
 _HUGE = 32 * 1024 * 1024  # from here on malloc takes fresh pages each time; huge ones cost half as much
 _IN_CACHE = 256 * 1024  # hashed in a second pass, bytes would be fetched from memory once more
 _LONGEST_READ = 0x7FFFF000  # what Linux reads or writes at once
-_MOST_VIEWS = 512  # half of what Linux writes at once
 
 
 def write_all(fd: int, *pieces: Buffer) -> None:
     """Write every byte of ``pieces``, or raise OSError: a full disk first shows as a short write."""
-    waiting = [memoryview(piece).cast("B") for piece in reversed(pieces) if len(piece)]
-    while waiting:
-        if hasattr(os, "writev"):
-            written = os.writev(fd, waiting[: -_MOST_VIEWS - 1 : -1])
-        else:
-            written = os.write(fd, waiting[-1][:_LONGEST_READ])
-        while waiting and written >= len(waiting[-1]):
-            written -= len(waiting.pop())
+    views = [memoryview(piece).cast("B") for piece in pieces if len(piece)]
+    while views:
+        written = os.writev(fd, views) if hasattr(os, "writev") else os.write(fd, views[0])
+        while views and written >= len(views[0]):
+            written -= len(views.pop(0))
         if written:
-            waiting[-1] = waiting[-1][written:]
-
-
-def read_all(fd: int, size: int) -> bytes:
-    """The next ``size`` bytes of ``fd``, fewer where it ends."""
-    if size <= _LONGEST_READ:
-        data = os.read(fd, size)
-        if len(data) == size:
-            return data
-        os.lseek(fd, -len(data), os.SEEK_CUR)
-    # Many reads into one buffer.
-    with open(fd, "rb", closefd=False) as file:
-        return file.read(size)
+            views[0] = views[0][written:]
 
 
 def write_hashed(fd: int, value: Pieces, state: xxh3_64) -> None:
-    """`write_all` of ``value``, each byte of which goes through ``state`` on its way."""
+    """Write every byte of ``value``, each of which goes through ``state`` on its way."""
     for piece in value.buffers:
         for begin in range(0, len(piece), _IN_CACHE):
             part = piece[begin : begin + _IN_CACHE]
