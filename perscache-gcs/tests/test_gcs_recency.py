@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import threading
 
 import pytest
 
-from perscache.errors import CacheExpired
+from perscache.errors import CacheExpired, ConfigurationError
 from perscache_gcs import GoogleCloudStorage
 from perscache_gcs.testing import StrictServer
 
@@ -115,3 +116,19 @@ def test_what_was_written_again_is_not_touched(storage: GoogleCloudStorage, stri
 def test_a_url_says_it_too():
     assert GoogleCloudStorage.from_url("gs://bucket/folder?lru=true").lru is True
     assert GoogleCloudStorage.from_url("gs://bucket/folder").lru is False
+
+
+@pytest.mark.parametrize(
+    ("location", "where", "leases"),
+    [
+        ("bucket", {}, "perscache.leases/"),
+        ("bucket/a/folder", {"matchesPrefix": ["a/folder/"]}, "a/folder/perscache.leases/"),
+    ],
+)
+def test_lifecycle_rules_name_the_folder_and_its_leases(location: str, where: dict[str, list[str]], leases: str):
+    rules = json.loads(GoogleCloudStorage(location).lifecycle(30))["rule"]
+
+    assert [rule["condition"] for rule in rules] == [{"age": 30, **where}, {"age": 1, "matchesPrefix": [leases]}]
+    assert {rule["action"]["type"] for rule in rules} == {"Delete"}
+    with pytest.raises(ConfigurationError, match="whole days"):
+        GoogleCloudStorage(location).lifecycle(0)

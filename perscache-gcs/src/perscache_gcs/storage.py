@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from perscache.errors import ConfigurationError, DamagedEntry, StorageError
+from perscache.storage.lease import LEASES
 from perscache.storage.remote import Found, Listed, Page, Refused, RemoteStorage
 from perscache.units import Duration, Size
 
@@ -109,6 +110,22 @@ class GoogleCloudStorage(RemoteStorage):
     def identity(self) -> str:
         """Its URL, and its server where that is not Google's."""
         return f"{self.url}@{self.endpoint}" if self.endpoint else self.url
+
+    def lifecycle(self, days: int) -> str:
+        """The rules by which the bucket itself removes what is old: JSON for ``gcloud storage … --lifecycle-file``.
+
+        That is whatever lies in the storage's folder, ours or not, some time after ``days`` whole days. What is expired
+        is decided by reading. The rules take the place of those that the bucket has.
+        """
+        import json
+
+        def rule(age: int, prefix: str) -> dict[str, Any]:
+            condition = {"age": age, **({"matchesPrefix": [prefix]} if prefix else {})}
+            return {"action": {"type": "Delete"}, "condition": condition}
+
+        if days < 1:
+            raise ConfigurationError(f"days={days!r}: a lifecycle rule counts whole days: give 1 or more")
+        return json.dumps({"rule": [rule(days, self._root), rule(1, self._under(LEASES))]}, indent=2)
 
     # --- The backend: coroutines on the client's own loop.
 
