@@ -38,6 +38,18 @@ def write_hashed(fd: int, value: Pieces, state: xxh3_64) -> None:
             write_all(fd, part)
 
 
+def read_all(fd: int, size: int) -> bytes:
+    """The next ``size`` bytes of ``fd``, fewer where it ends."""
+    if size <= _LONGEST_READ:
+        data = os.read(fd, size)
+        if len(data) == size:
+            return data
+        os.lseek(fd, -len(data), os.SEEK_CUR)
+    # Many reads into one buffer.
+    with open(fd, "rb", closefd=False) as file:
+        return file.read(size)
+
+
 def read_as(form: Form, fd: int, size: int, *hashes: xxh3_64) -> Buffer:
     """The first ``size`` bytes of ``fd``, just opened, in ``form``. All of them go through ``hashes`` first.
 
