@@ -126,7 +126,8 @@ class Delivery:
             try:
                 came = place.future.result()
             except Exception:
-                errand.lost()
+                if not place.future.cancelled():
+                    errand.lost()
                 raise
             return errand.received(came)
         except Exception as error:  # noqa: BLE001  # It is raised, or handed out, in its turn.
@@ -220,7 +221,8 @@ class AsyncDelivery:
         try:
             came = await asyncio.wrap_future(place.future)
         except Exception:
-            errand.lost()
+            if not place.future.cancelled():
+                errand.lost()
             raise
         # What came from another process may have to be stored, or made again, here.
         return came if isinstance(came, Result) else await asyncio.to_thread(errand.received, came)

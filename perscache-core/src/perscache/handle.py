@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, ParamSpec, TypeVar, overload
 
 from .entry import Entry, moment
 from .errors import CacheExpired, Unsupported
@@ -17,13 +17,17 @@ from .protocol import Missed, Question, Result, absent, describe, keep, look_up
 from .steps import arun, run
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    from .batch import Arguments
     from .calls import AsyncCalls, Calls
     from .iterations import AsyncIterations, Iterations
     from .key import KeyBuilder
+    from .progress import Progress
     from .storage.base import Storage
 
 P = ParamSpec("P")
-R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 V = TypeVar("V")
 
 
@@ -46,8 +50,8 @@ class CacheInfo(NamedTuple):
     """Seconds of computing that hits saved, as far as the storage keeps them."""
 
 
-class Handle(Generic[P, R, V]):
-    """All about one cached function: ``P`` its parameters, ``R`` what calling it gives, ``V`` the stored value.
+class Handle(Generic[P, R_co, V]):
+    """All about one cached function: ``P`` its parameters, ``R_co`` what calling it gives, ``V`` the stored value.
 
     For a generator function the value is the list of its items.
     """
@@ -164,17 +168,133 @@ class Handle(Generic[P, R, V]):
 
     # --- Running the function. For a coroutine function these are awaited, for generators iterated.
 
-    def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """Run the function and overwrite what is stored."""
         return self._calls.forced(Mode.REFRESH)(*args, **kwargs)  # type: ignore[return-value]
 
-    def bypass(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def bypass(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """Run the function and touch nothing."""
         return self._calls.forced(Mode.BYPASS)(*args, **kwargs)  # type: ignore[return-value]
 
     def call(self, *args: P.args, **kwargs: P.kwargs) -> Result[V]:
         """Call as ever, and get the `Result`: value, hit, age, saved. Awaited where the function is asynchronous."""
         return self._calls.result(args, kwargs)  # type: ignore[return-value]
+
+    # --- Many calls at once.
+
+    def arguments(self, *args: P.args, **kwargs: P.kwargs) -> Arguments:
+        """A call for `map`, of any form: ``f.cache.map(f.cache.arguments(x, unit="m") for x in xs)``."""
+        from .batch import Arguments
+
+        return Arguments(args, kwargs)
+
+    @overload  # What is not said of the result may be awaitable too, hence the overlap.
+    def map(  # type: ignore[overload-overlap]
+        self: Handle[P, Awaitable[Any] | AsyncIterator[Any], V],
+        calls: Iterable[Any],
+        executor: None = None,
+        progress: Progress = False,
+        *,
+        ahead: int = 1000,
+        limit: int | None = None,
+    ) -> AsyncGenerator[V, None]: ...
+    @overload  # What is not said of the result may be awaitable too, hence the overlap.
+    def map(  # type: ignore[overload-overlap]
+        self: Handle[P, Awaitable[Any] | AsyncIterator[Any], V],
+        calls: Iterable[Any],
+        executor: None = None,
+        progress: Progress = False,
+        *,
+        return_exceptions: bool,
+        ahead: int = 1000,
+        limit: int | None = None,
+    ) -> AsyncGenerator[V | Exception, None]: ...
+    @overload
+    def map(
+        self,
+        calls: Iterable[Any],
+        executor: Executor | None = None,
+        progress: Progress = False,
+        *,
+        ahead: int = 1000,
+    ) -> Generator[V, None, None]: ...
+    @overload
+    def map(
+        self,
+        calls: Iterable[Any],
+        executor: Executor | None = None,
+        progress: Progress = False,
+        *,
+        return_exceptions: bool,
+        ahead: int = 1000,
+    ) -> Generator[V | Exception, None, None]: ...
+    def map(
+        self,
+        calls: Iterable[Any],
+        executor: Executor | None = None,
+        progress: Progress = False,
+        *,
+        return_exceptions: bool = False,
+        ahead: int = 1000,
+        limit: int | None = None,
+    ) -> Any:
+        """The results of many calls, in their order, each as soon as it and those before it are there.
+
+        All are looked up together, and only the missing ones run, one for calls that are the same: in this thread one
+        after another, or on ``executor``. For a coroutine function it is iterated by ``async for``, and ``limit`` (100)
+        of them run at once. Nothing happens before the first result is asked for; the mode is the one in force now.
+
+        Parameters:
+            calls: a tuple is a call's positional arguments, a dict its keywords, anything else its one argument;
+                ``f.cache.arguments(...)`` is a call of any form. They are read ``ahead`` calls in advance.
+            executor: a `concurrent.futures.Executor` of threads or processes, or ``client.get_executor()`` of a Dask
+                client. Keep it open until the last result. A worker that sees the storage stores what it computes.
+            progress: True for a bar of hits and misses by tqdm; or what makes one, called as ``tqdm.tqdm`` is.
+            return_exceptions: hand out what a call raised in place of its result. Else the first exception is raised
+                when all other calls are made, which for endless ``calls`` is never.
+            ahead: the most calls (1000) that are looked up, run or finished before their turn.
+
+        Who stops iterating cancels what has not started. Raises ConfigurationError for an argument without meaning.
+        """
+        from .delivery import Settings, deliver
+
+        return deliver(self, calls, Settings(executor, progress, return_exceptions, ahead, limit))
+
+    @overload
+    def amap(
+        self,
+        calls: Iterable[Any],
+        executor: Executor | None = None,
+        progress: Progress = False,
+        *,
+        ahead: int = 1000,
+        limit: int | None = None,
+    ) -> AsyncGenerator[V, None]: ...
+    @overload
+    def amap(
+        self,
+        calls: Iterable[Any],
+        executor: Executor | None = None,
+        progress: Progress = False,
+        *,
+        return_exceptions: bool,
+        ahead: int = 1000,
+        limit: int | None = None,
+    ) -> AsyncGenerator[V | Exception, None]: ...
+    def amap(
+        self,
+        calls: Iterable[Any],
+        executor: Executor | None = None,
+        progress: Progress = False,
+        *,
+        return_exceptions: bool = False,
+        ahead: int = 1000,
+        limit: int | None = None,
+    ) -> Any:
+        """`map` for ``async for``, whatever the function: a plain one runs off the event loop, one call at a time."""
+        from .delivery import Settings, adeliver
+
+        return adeliver(self, calls, Settings(executor, progress, return_exceptions, ahead, limit))
 
     # --- Changing what is stored.
 
