@@ -340,14 +340,23 @@ def end():
 
 @cache
 def f():
+    ran("f")
     time.sleep(end() or 0.1)
 
 @cache
 async def g():
+    ran("g")
     await asyncio.sleep(end() or 0.1)
 
 async def left():
-    await asyncio.wait([asyncio.ensure_future(g())], timeout=0.5)
+    task = asyncio.create_task(g())
+    while not Path("runs").exists():
+        await asyncio.sleep(0.01)
+
+def in_daemon():
+    threading.Thread(target=f, daemon=True).start()
+    while not Path("runs").exists():
+        time.sleep(0.01)
 
 """
 
@@ -359,7 +368,7 @@ async def left():
         ("asyncio.run(g())", 0),
         ("fail = SystemExit(0); f()", 0),
         ("fail = 60; asyncio.run(left())", 0),
-        ("fail = 60; threading.Thread(target=f, daemon=True).start(); time.sleep(1)", 1),
+        ("fail = 60; in_daemon()", 1),
     ],
     ids=["a result", "a coroutine", "an exit inside", "a task that was left", "a daemon thread"],
 )
