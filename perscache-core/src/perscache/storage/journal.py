@@ -24,6 +24,7 @@ COMPACT_FROM = 64 * 1024
 
 _HEAD = len('{"sum":"') + 16 + len('",')
 _NAME = _HEAD + len('"file":"')
+_decoder = json.JSONDecoder()
 
 
 def append(folder: str, name: str, entry: Entry, mode: int) -> bool:
@@ -79,7 +80,7 @@ def parse(line: bytes) -> dict[str, Any]:
     if line[8:24] != xxh3_64_hexdigest(body).encode():
         return {}
     try:
-        known = json.loads(b"{" + body)
+        known, _ = _decoder.raw_decode("{" + body.decode())  # a million are listed at times
     except ValueError:
         return {}
     return known if isinstance(known, dict) else {}

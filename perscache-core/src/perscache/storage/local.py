@@ -418,13 +418,15 @@ class LocalFileStorage(Storage):
         """The entries in ``folder``, of ``function``, with their journal lines."""
         lines = journal.lines(folder)
         for item in self._layout.files(folder):
-            with suppress(OSError):
-                line = lines.get(item.name, b"")
+            line = lines.get(item.name, b"")
+            try:
                 status = item.stat(follow_symlinks=False)
-                if stat.S_ISREG(status.st_mode) and (
-                    line or self._layout.ours(item.path, status, f"{function}/{item.name}")
-                ):
-                    yield item, status, line
+            except OSError:
+                continue
+            if stat.S_ISREG(status.st_mode) and (
+                line or self._layout.ours(item.path, status, f"{function}/{item.name}")
+            ):
+                yield item, status, line
 
     # --- Removing.
 
