@@ -18,6 +18,9 @@ from ..errors import ConfigurationError, Unsupported
 AT_ONCE: Final = 64
 """Look-ups under way at once, where one takes longer than microseconds."""
 
+CLOCK_SLACK: Final = 5.0
+"""Seconds by which an entry may come from the future: the clocks of several machines differ."""
+
 
 class Lock(ABC):
     """The right to compute one entry, among all who share a storage."""
@@ -187,7 +190,9 @@ class Storage(ABC):
     def holds(self, path: str, max_age: float | None = None) -> bool:
         """Whether there is an entry under ``path``, at most ``max_age`` seconds old, without reading its value."""
         entry = self.peek(path)
-        return entry is not None and (max_age is None or time.time() - entry.created.timestamp() < max_age)
+        if entry is None or max_age is None:
+            return entry is not None
+        return -CLOCK_SLACK <= time.time() - entry.created.timestamp() <= max_age
 
     def delete(self, path: str) -> bool:
         """Remove the entry under ``path``; whether there was one."""

@@ -14,11 +14,14 @@ import os
 import stat
 import sys
 import time
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Collection, Iterable
+from operator import itemgetter
 from typing import NamedTuple
 
 from ..errors import StorageError
+from .base import CLOCK_SLACK
 from .layout import Layout, shard_of
 from .seal import seal_of
 from .usage import NOTHING, SHARDS, Count, Usage
@@ -38,6 +41,7 @@ _IN_FLIGHT = 16
 _TYPE = 0o170000
 _new = tuple.__new__
 _HOUR = 3_600_000_000_000
+_SLACK = int(CLOCK_SLACK * 1e9)
 
 
 class Victim(NamedTuple):
@@ -115,7 +119,8 @@ class Eviction:
                 continue
             if (status := self._still(victim)) is not None:
                 # Uncounted before it goes: whoever counts meanwhile may count it still, but never too few.
-                have = self._usage.add([(victim.shard, -1, -victim.size)], victim.used)
+                oldest = victim.used if victim.used <= time.time_ns() else 0
+                have = self._usage.add([(victim.shard, -1, -victim.size)], oldest)
                 if self._remove(victim, status):
                     gone += 1
                     freed += victim.size
@@ -197,8 +202,11 @@ class Eviction:
     def _eldest(self, counts: list[Count | None], entries: int) -> list[int]:
         """The shard that is not known; else those with the oldest entries, as many as hold some 4,096."""
         unknown = [shard for shard, count in enumerate(counts) if count is None][:1]
+        now = time.time_ns()
         eldest = sorted(
-            (count.oldest, shard) for shard, count in enumerate(counts) if count is not None and count.entries
+            (count.oldest if count.oldest <= now + _SLACK else 0, shard)
+            for shard, count in enumerate(counts)
+            if count is not None and count.entries
         )
         width = self._width * max(1, EXACT * SHARDS // max(1, entries))
         return unknown or [shard for _, shard in eldest[:width]]
@@ -245,10 +253,10 @@ class Eviction:
                 break
             if victim is not None:
                 seen.append(victim)
-        seen.sort()
+        now = _sort(seen)
         remembered = (len(seen) + _SHARE - 1) // _SHARE
         self._victims.extend(seen[:remembered])
-        return seen[remembered].used if remembered < len(seen) else time.time_ns()
+        return min(now, seen[remembered].used) if remembered < len(seen) else now
 
     def _look(self, shards: frozenset[int] | None, at_most: int) -> list[Victim] | None:
         """The entries of ``shards`` or of all; None where there are more than ``at_most``."""
@@ -274,17 +282,32 @@ class Eviction:
 
     def _sift(self, seen: list[Victim], shards: Iterable[int], share: int) -> dict[int, Count]:
         """Remember the oldest of ``seen``, one in ``share``; what each of ``shards`` holds."""
-        seen.sort()
+        now = _sort(seen)
         remembered = (len(seen) + share - 1) // share
         self._victims.extend(seen[:remembered])
         counted = dict.fromkeys(shards, NOTHING)
         for index, victim in enumerate(seen):
             entries, changes, size, oldest = counted[victim.shard]
             if not oldest and (index >= remembered or share == 1):
-                oldest = victim.used
+                oldest = min(now, victim.used)
             counted[victim.shard] = _new(Count, (entries + 1, changes, size + victim.size, oldest))
-        now = time.time_ns()
         return {
             shard: count if count.oldest or not count.entries else count._replace(oldest=now)
             for shard, count in counted.items()
         }
+
+
+def _sort(seen: list[Victim]) -> int:
+    """Bring the oldest to the front, and the time at which that was.
+
+    The clock was set back since those were used whose time has not come yet: nobody knows when, so they come first.
+    """
+    seen.sort()
+    now = time.time_ns()
+    if seen and seen[-1].used > now + _SLACK:
+        ahead = bisect_right(seen, now + _SLACK, key=_used)
+        seen[:] = seen[ahead:] + seen[:ahead]
+    return now
+
+
+_used: Callable[[Victim], int] = itemgetter(0)

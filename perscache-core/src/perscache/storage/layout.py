@@ -155,7 +155,7 @@ class Layout:
             if _TEMPORARY.fullmatch(name):
                 with suppress(OSError):
                     file = folder + os.sep + name
-                    if time.time() - os.lstat(file).st_mtime > _ABANDONED:
+                    if abs(time.time() - os.lstat(file).st_mtime) > _ABANDONED:
                         os.unlink(file)
 
     def _refuse_symlink(self, folder: str) -> None:

@@ -19,7 +19,8 @@ from ..entry import ACCEPTED, Entry, Stored, moment
 from ..errors import CacheExpired, ConfigurationError, DamagedEntry, StorageError
 from ..units import Size, size_in_bytes
 from . import journal
-from .base import Storage
+from .aside import MOST, Aside
+from .base import CLOCK_SLACK, Storage
 from .eviction import Eviction, Victim
 from .layout import NONBLOCK, SAFE, STATE, Layout, Place, marked
 from .ledger import LocalLedger
@@ -36,7 +37,6 @@ INLINE = 256 * 1024
 
 _OPTIONS = ("max_size", "max_entries", "durable", "shared", "trust_unsealed")
 _DURABLE_FROM = 0.25
-_FUTURE = 5.0
 _TICK = 0.001  # by which the times of files may be off
 _PLACES = 4096
 _INLINE_CLEAR = 1000
@@ -87,6 +87,7 @@ class LocalFileStorage(Storage):
     def _prepare(self) -> None:
         self._layout = Layout(str(self.location), shared=self.shared)
         self._usage = Usage(self._layout)
+        self._aside = Aside(self._layout)
         self._trash = Trash(self._layout)
         self._locks = Locks(self._layout)
         self._eviction = Eviction(self._layout, self._usage, self.max_size, self.max_entries, self._evicted)
@@ -135,13 +136,13 @@ class LocalFileStorage(Storage):
             if status.st_mode & _REGULAR != _PLAIN or status.st_uid != self._owner:
                 self._refuse(place, status)
             created = status.st_mtime
-            if max_age is not None and not -_FUTURE <= time.time() - created <= max_age:
+            if max_age is not None and not -CLOCK_SLACK <= time.time() - created <= max_age:
                 raise CacheExpired(f"{place.file} was written at {moment(created):%Y-%m-%d %H:%M:%S} UTC: too old")
             try:
                 value, seconds = place.seal.read(fd, size, place.seed, place.file, form)
             except BrokenSeal as broken:
                 value, seconds = self._unseal(place, status, broken), None
-            if self._marking and time.time_ns() - status.st_atime_ns > self._eviction.mark_after:
+            if self._marking and not 0 <= time.time_ns() - status.st_atime_ns <= self._eviction.mark_after:
                 self._mark(place, fd, status)
             return _new(Stored, (value, created, seconds, None))
         except OSError as error:
@@ -202,29 +203,17 @@ class LocalFileStorage(Storage):
 
     def _set_aside(self, file: str, path: str, status: os.stat_result) -> str | None:
         """Move ``file`` under ``.state/aside``, unless it was replaced since ``status``; where to, None if nowhere."""
-        try:
-            if not os.path.samestat(status, os.lstat(file)):
-                return None
-            function, name = path.split("/")
-            aside = self._layout.make_state("aside", os.urandom(4).hex(), function) + os.sep + name
-            os.rename(file, aside)
-            moved = os.lstat(aside)
-        except OSError:
-            return None
-        if not os.path.samestat(status, moved):
-            with suppress(OSError):  # a fresh entry came in between
-                os.link(aside, file)
-                os.unlink(aside)
-            return None
-        with suppress(OSError):
-            place = self._layout.place(path)
-            self._count(place, -1, -max(0, moved.st_size - place.seal.room))
+        aside = self._aside.take(file, path, status)
+        if aside is not None:
+            with suppress(OSError):
+                place = self._layout.place(path)
+                self._count(place, -1, -max(0, status.st_size - place.seal.room))
         return aside
 
     def _mark(self, place: Place, fd: int, status: os.stat_result) -> None:
         """Note the use, if the last note is old enough to matter for the order of eviction."""
         now = time.time_ns()
-        if now - status.st_atime_ns > self._eviction.look_at_clock(now):
+        if not 0 <= now - status.st_atime_ns <= self._eviction.look_at_clock(now):
             try:
                 os.utime(fd if _SETS_TIMES_BY_FD else place.file, ns=(now, status.st_mtime_ns))
             except OSError:
@@ -356,7 +345,7 @@ class LocalFileStorage(Storage):
                         f"{present} is not what we wrote and cannot be set aside: move it out of the way"
                     )
                 continue
-            if copy and entry.created.timestamp() - _TICK < status.st_mtime <= time.time() + _FUTURE:
+            if copy and entry.created.timestamp() - _TICK < status.st_mtime <= time.time() + CLOCK_SLACK:
                 raise FileExistsError(errno.EEXIST, "here is one as new", present)
             old = max(0, status.st_size - place.seal.room)
             expired = entry.expires is not None and (
@@ -491,7 +480,7 @@ class LocalFileStorage(Storage):
                     continue
                 for item, status, _ in self._files(function, folder):
                     path = f"{function}/{item.name}"
-                    too_old = not -_FUTURE <= now - status.st_mtime <= max_age
+                    too_old = not -CLOCK_SLACK <= now - status.st_mtime <= max_age
                     if too_old and self._layout.ours(item.path, status, path):
                         gone += self._remove(item.path, path, status, "expired")
         if self._limited:
@@ -608,7 +597,7 @@ def _damaged(place: Place, broken: BrokenSeal, aside: str | None = None) -> Dama
     what = "is not what was written: damaged" + (", or edited by hand" if place.seal.text else "")
     if not broken.sealed:
         what = "has no seal: damaged, edited by hand, or written by something else"
-    where = f" It is now {aside}." if aside else ""
+    where = f" It is now {aside}, as one of the last {MOST} such files." if aside else ""
     return DamagedEntry(
         f"{place.file} {what}.{where} "
         f"To use an edit, run `perscache seal {aside or place.file}`, or set trust_unsealed=True for all of them."

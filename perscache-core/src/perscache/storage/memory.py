@@ -17,10 +17,8 @@ from ..buffers import Buffer
 from ..entry import Entry, Stored, moment
 from ..errors import CacheExpired, StorageError
 from ..units import Size, size_in_bytes
-from .base import Storage
+from .base import CLOCK_SLACK, Storage
 from .options import check, split_url, whole
-
-_FUTURE = 5.0
 
 
 class Kept(NamedTuple):
@@ -107,7 +105,7 @@ class MemoryStorage(Storage):
             stored = kept[path].stored
         except KeyError:
             raise FileNotFoundError(path) from None
-        if max_age is not None and not -_FUTURE <= time.time() - (stored.created or 0.0) <= max_age:
+        if max_age is not None and not -CLOCK_SLACK <= time.time() - (stored.created or 0.0) <= max_age:
             raise CacheExpired(f"{path} was written at {moment(stored.created or 0.0):%Y-%m-%d %H:%M:%S} UTC: too old")
         with suppress(KeyError):  # evicted this moment
             kept.move_to_end(path)
@@ -151,7 +149,7 @@ class MemoryStorage(Storage):
         with shelf.lock:
             if (present := shelf.kept.get(entry.path)) is not None:
                 created = present.stored.created or 0.0
-                if unless_since is not None and unless_since <= created <= time.time() + _FUTURE:
+                if unless_since is not None and unless_since <= created <= time.time() + CLOCK_SLACK:
                     return
                 shelf.remove(entry.path)
             while shelf.kept and self._full(shelf, entry.size, 1):

@@ -23,7 +23,7 @@ from typing import Any, ClassVar, NamedTuple, NoReturn, Self, TypeAlias, TypeVar
 from ..entry import ACCEPTED, Entry, Stored, moment
 from ..errors import CacheExpired, ConfigurationError, DamagedEntry, StorageError
 from ..units import Duration, Size, seconds, size_in_bytes
-from .base import Lock, Storage
+from .base import CLOCK_SLACK, Lock, Storage
 from .breaker import Breaker, Refused
 from .lease import LEASES, LONGEST, SHORTEST, Lease, Leases
 from .metadata import MARK, digest_of, to_entry, to_metadata
@@ -44,9 +44,6 @@ SWEEP_TO = 0.9
 
 SWEEP = "sweep"
 """The name of the lease under which one machine at a time sweeps."""
-
-CLOCK_SLACK = 5.0
-"""Seconds that an entry may seem to come from the future."""
 
 PARALLEL = 16
 """Removals, or looks at objects, under way at once."""
