@@ -28,9 +28,12 @@ from perscache import Cache
 from perscache.entry import Entry, Stored
 from perscache.errors import CacheExpired, DamagedEntry, StorageError, Unsupported
 from perscache.storage import FileStorage, GoogleCloudStorage, LocalFileStorage, MemoryStorage, Storage
+from perscache.storage.tiers import TieredStorage
 from perscache_gcs.testing import gcs, gcs_bucket
+from perscache_s3 import S3Storage
+from perscache_s3.testing import s3, s3_bucket
 
-__all__ = ["gcs", "gcs_bucket"]
+__all__ = ["gcs", "gcs_bucket", "s3", "s3_bucket"]
 
 # --- The storages.
 
@@ -109,6 +112,8 @@ class Place:
     """Whether changed bytes are noticed."""
     limits: bool = True
     """Whether it takes ``max_size``."""
+    copies: int = 1
+    """How often an entry is kept, and its removal told."""
     url: str | None = None
 
 
@@ -183,7 +188,45 @@ def google(_: Path, request: pytest.FixtureRequest) -> Place:
     )
 
 
-PLACES = {"local": local, "memory": memory, "file": file, "two methods": two_methods, "gcs": google}
+def amazon(_: Path, request: pytest.FixtureRequest) -> Place:
+    bucket = request.getfixturevalue("s3_bucket")
+    request.getfixturevalue("monkeypatch").setenv("AWS_ENDPOINT_URL_S3", bucket.endpoint)
+    place = {"Bucket": bucket.name}
+    import boto3
+
+    def overwrite(path: str, data: bytes) -> None:
+        known = boto3.client("s3").head_object(**place, Key=f"folder/{path}")
+        boto3.client("s3").put_object(**place, Key=f"folder/{path}", Body=data, Metadata=known["Metadata"])
+
+    return Place(
+        lambda **options: S3Storage(f"{bucket.name}/folder", path_style=True, **options),
+        body=lambda path: boto3.client("s3").get_object(**place, Key=f"folder/{path}")["Body"].read(),
+        overwrite=overwrite,
+        url=f"s3://{bucket.name}/folder?path_style=yes",
+    )
+
+
+def tiers(tmp_path: Path, request: pytest.FixtureRequest) -> Place:
+    # Without memory, in which each process has what it has seen.
+    far, near = google(tmp_path, request), tmp_path / "near"
+    return Place(
+        lambda: TieredStorage([LocalFileStorage(near), far.open()]),
+        body=far.body,
+        verifies=False,
+        limits=False,
+        copies=2,
+    )
+
+
+PLACES = {
+    "local": local,
+    "memory": memory,
+    "file": file,
+    "two methods": two_methods,
+    "gcs": google,
+    "tiers": tiers,
+    "s3": amazon,
+}
 
 
 @pytest.fixture(params=PLACES.values(), ids=PLACES)
@@ -491,7 +534,7 @@ def test_listeners_hear_of_removals(place: Place, storage: Storage):
     storage.delete(first)
     storage.clear()
 
-    assert heard == [(first, "invalidated"), (second, "cleared")]
+    assert heard == [(first, "invalidated")] * place.copies + [(second, "cleared")] * place.copies
 
 
 def test_a_limit_is_kept(place: Place):
