@@ -21,6 +21,7 @@ import pytest
 
 from perscache.entry import Entry, moment
 from perscache.errors import CacheExpired, ConfigurationError, DamagedEntry, StorageError
+from perscache.storage import aside
 from perscache.storage.local import LocalFileStorage
 
 PATH = "shop.prices/9c1e9c1e9c1e9c1e9c1e9c1e9c1e9c1e.json"
@@ -379,12 +380,38 @@ def test_a_damaged_file_is_set_aside_once_and_the_next_call_is_a_plain_miss(stor
     (location / PATH).write_bytes(b"[2]")
     with pytest.raises(DamagedEntry, match=r"perscache seal .*aside.*trust_unsealed=True"):
         storage.load(PATH)
-    (aside,) = (location / ".state" / "aside").rglob("*.json")
-    assert aside.read_bytes() == b"[2]"
+    (moved,) = (location / ".state" / "aside").rglob("*.json")
+    assert moved.read_bytes() == b"[2]"
     with pytest.raises(FileNotFoundError):
         storage.load(PATH)
     storage.write(PATH, b"[3]")
     assert storage.load(PATH).data == b"[3]"
+
+
+def test_of_the_files_set_aside_the_last_ones_are_kept(storage, location, monkeypatch):
+    folder = location / ".state" / "aside"
+
+    def set_aside(number: int, content: bytes) -> None:
+        storage.write(PATH, b"[]")
+        (location / PATH).write_bytes(content)
+        known = set(folder.glob("*"))
+        with pytest.raises(DamagedEntry, match="last 256"):
+            storage.load(PATH)
+        (new,) = set(folder.glob("*")) - known
+        os.utime(new, (number, number))  # the clock of the disk may stand still in between
+
+    for number in range(260):
+        set_aside(number, b"%d" % number)
+    assert {int(file.read_bytes()) for file in folder.rglob("*.json")} == set(range(4, 260))
+    monkeypatch.setattr(aside, "MOST_BYTES", 10_000)
+    (folder / "notes.txt").write_text("mine")
+    for number in range(4):
+        set_aside(300 + number, b"%d" % number * 4000)
+    assert sorted(file.read_bytes()[:1] for file in folder.rglob("*.json")) == [b"1", b"2", b"3"]
+    set_aside(400, b"4" * 20_000)
+    assert b"4" in {file.read_bytes()[:1] for file in folder.rglob("*.json")}
+    assert len(list(folder.iterdir())) == 4
+    assert (folder / "notes.txt").read_text() == "mine"
 
 
 def test_sealing_takes_an_edit_in_place_or_from_aside(storage, location):
@@ -399,10 +426,10 @@ def test_sealing_takes_an_edit_in_place_or_from_aside(storage, location):
     with pytest.raises(DamagedEntry):
         storage.load(PATH)
     storage.write(PATH, b"[3]")
-    (aside,) = (location / ".state" / "aside").rglob("*.json")
-    assert storage.seal(aside) == PATH
+    (moved,) = (location / ".state" / "aside").rglob("*.json")
+    assert storage.seal(moved) == PATH
     assert storage.load(PATH).data == b"[4]"
-    assert not aside.exists()
+    assert not moved.exists()
 
 
 def test_an_edit_that_kept_the_old_seal_loses_it_when_it_is_sealed(storage, location):
