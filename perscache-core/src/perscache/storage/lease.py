@@ -178,17 +178,15 @@ class Lease(Lock):
         return False
 
     def _asked(self, answer: bool | None) -> bool | None:
-        if answer is None:
-            self._since = time.monotonic() if self._since is None else self._since
-            self._leases.waiting.add(self)
-            return None
-        self._leases.waiting.discard(self)
+        self._leases.note(self, waits=answer is None)
+        if answer is None and self._since is None:
+            self._since = time.monotonic()
         if answer:
             self._leases.keep(self, self._storage.lease / 3)
         return answer
 
     def _failed(self, error: BaseException) -> bool:
-        self._leases.waiting.discard(self)
+        self._leases.note(self, waits=False)
         if isinstance(error, (StorageError, DamagedEntry)) and not isinstance(error, Refused):
             # The store of the result tells of it, if it lasts.
             log.debug("%s: computing without a lease: %s", self._storage.url, error)
@@ -203,14 +201,16 @@ class Lease(Lock):
     def renew(self) -> bool:
         """Write it again, with a fresh time; whether it is still ours, as far as is known."""
         with self._writing:
+            if self._given_back:
+                return False
             try:
-                kept = not self._given_back and self._storage._run(self._renew_steps())
-            except (OSError, DamagedEntry) as error:
+                kept = self._storage._run(self._renew_steps())
+            except (OSError, DamagedEntry, RuntimeError) as error:
                 log.warning("%s: the lease of %s is not renewed: %s", self._storage.url, self.path, error)
                 return True
-            if not kept and not self._given_back:
-                log.warning("%s: the lease of %s was taken over: it is computed twice", self._storage.url, self.path)
-            return kept
+        if not kept:
+            log.warning("%s: the lease of %s was taken over: it is computed twice", self._storage.url, self.path)
+        return kept
 
     def _renew_steps(self) -> Steps[bool]:
         if (generation := self._generation) is None:
@@ -293,9 +293,9 @@ class Leases:
         self.breaker = Breaker(cooldown)
         self.conditional: bool | None = None
         """Whether the store keeps the conditions of writes, found out at the first lease."""
-        self.waiting: WeakSet[Lease] = WeakSet()
-        """Those that are asked for again and again; who has found the result forgets its lease."""
         self._lock = threading.Lock()
+        # Weak, since whoever finds the result while it waits just forgets its lease.
+        self._waiting: WeakSet[Lease] = WeakSet()
         self._due: dict[Lease, tuple[float, float]] = {}
         self._thread: threading.Thread | None = None
 
@@ -324,9 +324,15 @@ class Leases:
         with self._lock:
             self._due.pop(lease, None)
 
+    def note(self, lease: Lease, *, waits: bool) -> None:
+        """Remember whether somebody waits for ``lease``, who may hold others."""
+        with self._lock:
+            (self._waiting.add if waits else self._waiting.discard)(lease)
+
     def waits(self, path: str) -> list[str]:
         """What those wait for who hold the lease of ``path``."""
-        return [lease.path for lease in list(self.waiting) if path in lease.held]
+        with self._lock:
+            return [lease.path for lease in self._waiting if path in lease.held]
 
     def _renew(self) -> None:
         # Leases of one storage have one term: what comes later is due later, so that nobody needs to wake this thread.
