@@ -493,6 +493,32 @@ def test_copies_from_a_server_with_another_clock_are_as_old_as_the_server_says(m
         load(memory, max_age=400)
 
 
+@pytest.mark.parametrize("how", ["map", "amap"])
+def test_many_calls_ask_lower_tiers_for_the_missing_ones_only(memory, local, far, how):
+    ran: list[int] = []
+
+    @Cache("json", [memory, far])
+    def double(x):
+        ran.append(x)
+        return 2 * x
+
+    for x in range(5):
+        put(memory, str(2 * x).encode(), path=double.cache.key(x))
+    for x in range(5, 10):
+        put(far, str(2 * x).encode(), path=double.cache.key(x))
+    calls = [9, 0, 5, 1, 10, 6, 2, 7, 3, 8, 4]
+
+    async def amap() -> list[int]:
+        return [value async for value in double.cache.amap(calls)]
+
+    results = list(double.cache.map(calls)) if how == "map" else asyncio.run(amap())
+
+    assert results == [2 * x for x in calls]
+    assert ran == [10]
+    assert far.log.count("far load") == 5 + 2
+    assert len(list(memory.entries())) == 11
+
+
 # --- Writing.
 
 

@@ -139,7 +139,7 @@ class MemoryStorage(Storage):
         created = entry.created.timestamp()
         # The epoch stands for an unknown time.
         stored = Stored(bytes(data), created or None, entry.compute_time)
-        self._keep(stored, replace(entry, size=size), unless_since=created)
+        self._keep(stored, entry if entry.size == size else replace(entry, size=size), unless_since=created)
         return True
 
     def _keep(self, stored: Stored, entry: Entry, *, unless_since: float | None = None) -> None:

@@ -11,8 +11,8 @@ stays there until it expires.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import datetime
 from itertools import islice
@@ -88,6 +88,19 @@ class TieredStorage(Storage):
                 raise
         self._copy_up(fill, found)
         return found.stored
+
+    def load_many(
+        self, paths: Sequence[str], max_age: float | None = None, form: Form | None = None
+    ) -> Generator[Stored | Exception, None, None]:
+        """See `Storage.load_many`. What is in memory needs no thread."""
+        near: list[Stored | Exception] = []
+        if isinstance(self._first, MemoryStorage):
+            near = list(self._first.load_many(paths, max_age))
+            paths = [path for path, found in zip(paths, near, strict=True) if isinstance(found, Exception)]
+        with closing(super().load_many(paths, max_age, form)) as below:
+            for found in near:
+                yield next(below) if isinstance(found, Exception) else found
+            yield from below
 
     async def aload(self, path: str, max_age: float | None = None, form: Form = "bytes") -> Stored:
         """`load`, each tier as it does that for an event loop."""
@@ -355,7 +368,9 @@ class TieredStorage(Storage):
         return self._listeners
 
     @listeners.setter
-    def listeners(self, listeners: tuple[Listener, ...]) -> None:
+    def listeners(  # pyright: ignore[reportIncompatibleVariableOverride]
+        self, listeners: tuple[Listener, ...]
+    ) -> None:
         for tier in self.tiers:
             kept = tuple(one for one in tier.listeners if one not in self._listeners)
             tier.listeners = kept + tuple(one for one in listeners if one not in kept)
