@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Coroutine, Generator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Generator, Iterator
+from concurrent.futures import Executor
 from typing import Any, assert_type
 
 from perscache import Cache, NoCache
@@ -114,3 +115,20 @@ async def check_async(model: Model) -> None:
     pending: Coroutine[Any, Any, str] = coroutine(1)
     await pending
     await coroutine("1")  # expect-error
+def check_map(executor: Executor, model: Model) -> None:
+    assert_type(plain.cache.map([1, 2]), Generator[list[int], None, None])
+    assert_type(plain.cache.map([1, 2], executor, True), Generator[list[int], None, None])
+    assert_type(plain.cache.map([1], return_exceptions=True), Generator[list[int] | Exception, None, None])
+    assert_type(plain.cache.amap([1], executor), AsyncGenerator[list[int], None])
+    assert_type(generator.cache.map([1]), Generator[list[str], None, None])
+    assert_type(Model.method.cache.map([(model, 1)]), Generator[str, None, None])
+    assert_type(coroutine.cache.map([1], limit=3), AsyncGenerator[str, None])
+    assert_type(coroutine.cache.map([1], return_exceptions=True), AsyncGenerator[str | Exception, None])
+    assert_type(async_generator.cache.map([1]), AsyncGenerator[list[str], None])
+    assert_type(Model.coroutine.cache.map([(model, 1)]), AsyncGenerator[str, None])
+    plain.cache.map(plain.cache.arguments(x, y="a") for x in range(3))
+    plain.cache.arguments("1")  # expect-error
+    plain.cache.map(1)  # expect-error
+    plain.cache.map([1], limit=3)  # expect-error
+
+

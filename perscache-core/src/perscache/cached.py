@@ -39,6 +39,7 @@ def cached(function: Callable[..., Any], plan: Plan, settings: dict[str, Any]) -
     wrapper: Any = functools.update_wrapper(calls.wrapper(), function)
     handle: Handle[..., Any, Any] = Handle(calls, settings)
     wrapper.cache = handle
+    wrapper.__dask_tokenize__ = handle.__dask_tokenize__
     wrapper.cache_info = handle.info
     wrapper.cache_clear = handle.clear
     wrapper.cache_parameters = handle.parameters

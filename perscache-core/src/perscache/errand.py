@@ -16,6 +16,7 @@ from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial, partialmethod
 from importlib import import_module
+from types import MethodType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from . import modes, single_flight
@@ -48,7 +49,11 @@ class Sender:
     def pickled(self) -> bytes:
         """By name where it can be imported, so that each worker has its own; else by value."""
         if self._pickled is None:
-            self._pickled = _dumps(_importable(self._handle) or self._handle)
+            named = _importable(self._handle)
+            if isinstance(named, MethodType):
+                # A class method pickles as the function below it, which has no name of its own.
+                named = partial(getattr, named.__self__, named.__name__)
+            self._pickled = _dumps(named or self._handle)
         return self._pickled
 
 
@@ -329,6 +334,7 @@ def _handle(function: bytes) -> Handle[..., Any, Any]:
     handle = _came.get(function)
     if handle is None:
         found: Any = pickle.loads(function)
+        found = found() if isinstance(found, partial) else found
         handle = getattr(found, "cache", found)
         if _importable(handle) is None:
             if len(_came) >= _MOST:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterable, Iterator
 from functools import partial
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, ParamSpec, TypeVar, overload
 
 from .entry import Entry, moment
@@ -165,6 +168,19 @@ class Handle(Generic[P, R_co, V]):
                 near, differences = nearest(plan.builder.describe(args, kwargs)[1], self.entries())
         accepted = plan.builder.adopted != plan.builder.code
         return Explanation(plan.name, path, reason, entry, near, differences, accepted)
+
+    def __dask_tokenize__(self) -> tuple[str, ...]:
+        """What Dask makes its own keys of: stable across processes, and another one for other code.
+
+        A decorator around a cached function copies this with its other attributes (`functools.wraps`). Dask must not
+        take the two for one, so that whoever is not the cached function itself has a new token each time.
+        """
+        function = self._calls.function
+        for one in sys._getframe(1).f_locals.values():
+            if one is self or (isinstance(one, FunctionType) and vars(one).get("__wrapped__") is function):
+                with contextlib.suppress(Exception):  # What has no key.
+                    return "perscache", self.builder.function_name, self.builder.code
+        return "perscache", os.urandom(16).hex()
 
     # --- Running the function. For a coroutine function these are awaited, for generators iterated.
 
