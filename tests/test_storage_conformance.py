@@ -635,6 +635,30 @@ def test_another_process_shares_the_place(
     assert storage.read(path, None) == b"parent and child"
 
 
+def test_one_at_a_time_holds_the_lock_of_an_entry(place: Place):
+    path = path_in(place.open())
+    first, second = place.open().lock(path), place.open().lock(path)
+    if first is None or second is None:
+        pytest.skip("this storage has no locks")
+    order: list[str] = []
+
+    def take_turns() -> None:
+        while (turn := second.acquire(())) is None:
+            continue
+        order.append(f"second {turn}")
+        second.release()
+
+    assert first.acquire(()) is True
+    waiting = threading.Thread(target=take_turns)
+    waiting.start()
+    time.sleep(0.3)
+    order.append("first")
+    first.release()
+    waiting.join(60)
+
+    assert order == ["first", "second True"]
+
+
 # --- As a cache uses it.
 
 
