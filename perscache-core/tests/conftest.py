@@ -48,3 +48,23 @@ def script(tmp_path: Path) -> Callable[..., str]:
         return done.stdout
 
     return run
+
+
+@pytest.fixture
+def perscache() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run ``python -m perscache`` as a process; checks the exit status, 0 unless ``status`` says another."""
+
+    def run(*arguments: object, status: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-m", "perscache", *map(str, arguments)],
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == status, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        return done
+
+    return run

@@ -20,28 +20,6 @@ from perscache.errors import PerscacheWarning
 from perscache.storage import LocalFileStorage
 from perscache.units import seconds, size_in_bytes, spelled_duration, spelled_size
 
-Run = Callable[..., subprocess.CompletedProcess[str]]
-
-
-@pytest.fixture
-def perscache() -> Run:
-    """Run ``python -m perscache`` as a process; checks the exit status, 0 unless ``status`` says another."""
-
-    def run(*arguments: object, status: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-W", "error", "-m", "perscache", *map(str, arguments)],
-            env={**os.environ, **environment},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert done.returncode == status, done.stdout + done.stderr
-        assert "Traceback" not in done.stderr
-        return done
-
-    return run
-
 
 def objects(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stdout.splitlines()]

@@ -24,7 +24,7 @@ from .plugins import registry
 from .serializers.base import Serializer
 from .statistics import totals
 from .storage.base import Storage
-from .storage.opening import DEFAULT, StorageLike, open_storage
+from .storage.opening import StorageLike, open_storage
 from .trouble import OnError
 from .units import Duration, Size, seconds
 
@@ -40,19 +40,6 @@ T = TypeVar("T")
 SerializerLike: TypeAlias = "str | Serializer | type[Serializer]"
 Track: TypeAlias = Literal["deps", "source", "none"]
 Reaction: TypeAlias = Literal["warn", "raise", "ignore"]
-
-_DEFAULTS: Final[Mapping[str, Any]] = {
-    "serializer": "cloudpickle",
-    "storage": DEFAULT,
-    "ttl": None,
-    "track": "deps",
-    "version": None,
-    "max_size": None,
-    "lock": True,
-    "on_error": "warn",
-    "mode": "normal",
-    "observers": (),
-}
 
 _EXTENSION: Final = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*", re.ASCII)
 
@@ -124,7 +111,7 @@ class Cache:
             raise ConfigurationError(f"max_size is for a storage given by path or URL: write {kind}(…, max_size=…)")
         outside = {name: value for name, (value, _) in config.outside().items()}
         self._settings: Final[dict[str, Any]] = {
-            **_DEFAULTS,
+            **config.DEFAULTS,
             **outside,
             **{name: value for name, value in given.items() if value is not None},
         }
@@ -300,7 +287,7 @@ class NoCache(Cache):
         self._modes = ModeSwitch(Mode.BYPASS, pinned=True)
 
     def _make_serializer(self, serializer: SerializerLike) -> Serializer:
-        return serializer if isinstance(serializer, Serializer) else _serializer(_DEFAULTS["serializer"])
+        return serializer if isinstance(serializer, Serializer) else _serializer(config.DEFAULTS["serializer"])
 
     def _make_storage(self, storage: StorageLike) -> Storage:
         return _Nowhere()
@@ -365,7 +352,7 @@ def _check_settings(settings: dict[str, Any]) -> None:
     for name in settings.keys() - _FOR_FUNCTIONS:
         import difflib
 
-        if name in _DEFAULTS:
+        if name in config.DEFAULTS:
             raise ConfigurationError(f"{name}= is a setting of the whole cache: give it to Cache({name}=…)")
         near = difflib.get_close_matches(name, _FOR_FUNCTIONS, 1)
         hint = f"did you mean {near[0]}=?" if near else f"the settings are {', '.join(sorted(_FOR_FUNCTIONS))}"

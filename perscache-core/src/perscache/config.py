@@ -18,6 +18,20 @@ ENVIRONMENT: Final = {
 }
 """The settings that the environment can give; `MODE` and `SIGNING_KEY` are read apart."""
 
+DEFAULTS: Final[Mapping[str, Any]] = {
+    "serializer": "cloudpickle",
+    "storage": ".cache",
+    "ttl": None,
+    "track": "deps",
+    "version": None,
+    "max_size": None,
+    "lock": True,
+    "on_error": "warn",
+    "mode": "normal",
+    "observers": (),
+}
+"""What holds where nobody says otherwise."""
+
 MODE: Final = "PERSCACHE_MODE"
 SIGNING_KEY: Final = "PERSCACHE_SIGNING_KEY"
 
@@ -41,10 +55,11 @@ def outside() -> dict[str, tuple[Any, str]]:
 
     Raises ConfigurationError for a file that cannot be read and for a key that is no setting.
     """
-    return {**_from_file(), **_from_environment()}
+    return {**_from_file(), **of_environment()}
 
 
-def _from_environment() -> dict[str, tuple[Any, str]]:
+def of_environment() -> dict[str, tuple[Any, str]]:
+    """Those of `outside` that the environment gives."""
     found: dict[str, tuple[Any, str]] = {
         name: (os.environ[variable], variable) for name, variable in ENVIRONMENT.items() if os.environ.get(variable)
     }
@@ -69,7 +84,7 @@ def _listed(text: str, variable: str) -> tuple[list[str], str]:
 
 
 def _from_file() -> dict[str, tuple[Any, str]]:
-    found = _nearest_file(Path.cwd())
+    found = nearest_file(Path.cwd())
     if found is None:
         return {}
     table = _table(found)
@@ -88,7 +103,8 @@ def _anchored(found: Path, storage: str) -> str:
     return storage if "://" in storage else str(found.parent / Path(storage).expanduser())
 
 
-def _nearest_file(folder: Path) -> Path | None:
+def nearest_file(folder: Path) -> Path | None:
+    """The file that settings are taken from for a program in ``folder``, whether or not it has any."""
     for place in (folder, *folder.parents):
         for name in ("perscache.toml", "pyproject.toml"):
             if (place / name).is_file():

@@ -12,7 +12,7 @@ from weakref import ref
 
 from . import config, statistics, trouble
 from .errors import PerscacheError
-from .storage.opening import DEFAULT, StorageLike, configured_storage, open_storage
+from .storage.opening import StorageLike, configured_storage, open_storage
 
 if TYPE_CHECKING:
     from .storage.base import Storage
@@ -35,8 +35,8 @@ def isolated(folder: str | PathLike[str]) -> Iterator[LocalFileStorage]:
 
     It serves every cache and function whose storage is the default one, because code says none or says the same: those
     that exist and those made in the block, in all threads, and in processes started from it, which find the folder in
-    ``PERSCACHE_STORAGE``. Their counts (``cache_info()``) begin anew; after the block each is as it was before. What was
-    warned of is warned of again.
+    ``PERSCACHE_STORAGE``. Their counts (``cache_info()``) begin anew. What was warned of is warned of again. After the
+    block each is as it was before.
 
     Another storage that code names stays: it is what was asked for.
     """
@@ -126,7 +126,7 @@ class _Isolation:
                 return former
         if given:
             return storage
-        default, _ = config.outside().get("storage", (DEFAULT, ""))
+        default, _ = config.outside().get("storage", (config.DEFAULTS["storage"], ""))
         self._pairs.append((_opened(default, storage), storage))
         return self._pairs[-1][0]
 

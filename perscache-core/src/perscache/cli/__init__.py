@@ -1,4 +1,4 @@
-"""The terminal: ``perscache ls``, ``show``, ``verify``, ``seal``, ``prune``, ``clear``.
+"""The terminal: ``perscache ls``, ``show``, ``verify``, ``seal``, ``prune``, ``clear``, ``plugins``, ``doctor``.
 
 No command loads a value, so none runs code that lies in a cache. Each is a function of the parsed options that gives
 the exit status: 0 fine, 1 something is wrong, 2 the command line or a setting has no meaning.
@@ -16,6 +16,8 @@ from ..errors import ConfigurationError, PerscacheError, PluginError
 from ..units import seconds, size_in_bytes
 from .commands import clear, ls, prune, seal, show, verify
 from .display import complain
+from .doctor import doctor
+from .plugins import plugins
 
 _STOPPED: Final = 130
 _NO_READER: Final = 141  # as if ended by SIGINT, and by SIGPIPE
@@ -47,15 +49,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--storage", metavar="PATH_OR_URL", help="default: as for Cache() in this folder")
-    common.add_argument("--json", action="store_true", help="one JSON object, or one a line; raw numbers")
+    json = argparse.ArgumentParser(add_help=False)
+    json.add_argument("--json", action="store_true", help="one JSON object, or one a line; raw numbers")
+    storage = argparse.ArgumentParser(add_help=False)
+    storage.add_argument("--storage", metavar="PATH_OR_URL", help="default: as for Cache() in this folder")
     parser = argparse.ArgumentParser(prog="perscache", description="Look after stored results.")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    def command(run: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
+    def command(run: Callable[[argparse.Namespace], int], *common: argparse.ArgumentParser) -> argparse.ArgumentParser:
         about = (run.__doc__ or "").partition("\n")[0]
-        added = commands.add_parser(run.__name__, parents=[common], help=about, description=about)
+        added = commands.add_parser(run.__name__, parents=common or [storage, json], help=about, description=about)
         added.set_defaults(command=run)
         return added
 
@@ -74,6 +77,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_function(clearing)
     for removing in (pruning, clearing):
         removing.add_argument("-y", "--yes", action="store_true", help="do it")
+    command(plugins, json).add_argument("--check", action="store_true", help="load each, and say what is wrong")
+    command(doctor)
     return parser
 
 

@@ -49,6 +49,8 @@ class Offers(NamedTuple):
     claims: dict[tuple[Kind, str], list[Claim]]
     disabled: dict[tuple[Kind, str], list[Claim]]
     """Those that PERSCACHE_DISABLE_PLUGINS passes over."""
+    troubles: list[str]
+    """What was warned of: metadata that cannot be read, and what PERSCACHE_DISABLE_PLUGINS names in vain."""
 
     def settles(self, kind: Kind, name: str) -> bool:
         """Whether one plugin, and no other, gives ``name``."""
@@ -102,6 +104,7 @@ _scans: Final[list[Offers]] = []
 def _scan() -> Offers:
     from .. import _metadata as metadata
 
+    offers = Offers({}, {}, [])
     claims: list[Claim] = []
     seen: set[str] = set()
     for distribution in metadata.distributions():
@@ -116,12 +119,14 @@ def _scan() -> Offers:
             claims += _claims(distribution, name)
         except Exception as error:  # noqa: BLE001  # One broken installation must not hide the others.
             place = distribution.locate_file("")
-            trouble.warn(
+            offers.troubles.append(
                 f"A distribution in {place} offers plugins, but its metadata cannot be read "
-                f"({type(error).__name__}: {error}). Its plugins are passed over: reinstall it",
-                once=("plugins", "metadata", str(place)),
+                f"({type(error).__name__}: {error}). Its plugins are passed over: reinstall it"
             )
-    return _sorted_out(claims)
+    _sort_out(claims, offers)
+    for message in offers.troubles:
+        trouble.warn(message, once=("plugins", message))
+    return offers
 
 
 def _mentions_us(distribution: Distribution) -> bool:
@@ -153,18 +158,15 @@ def _claims(distribution: Distribution, name: str) -> list[Claim]:
     ]
 
 
-def _sorted_out(claims: list[Claim]) -> Offers:
+def _sort_out(claims: list[Claim], offers: Offers) -> None:
     unwanted = [name for part in os.environ.get(DISABLE, "").split(",") if (name := part.strip())]
     for name in unwanted:
         if not any(claim.matches(name) for claim in claims):
             plugins = ", ".join(sorted({claim.distribution for claim in claims})) or "none"
-            trouble.warn(
+            offers.troubles.append(
                 f"{DISABLE} names {name!r}, which is no installed distribution or module with plugins: "
-                f"correct it or leave it out (installed: {plugins})",
-                once=("plugins", DISABLE, name),
+                f"correct it or leave it out (installed: {plugins})"
             )
-    offers = Offers({}, {})
     for claim in claims:
         side = offers.disabled if any(claim.matches(name) for name in unwanted) else offers.claims
         side.setdefault((claim.kind, claim.name), []).append(claim)
-    return offers

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -42,14 +42,7 @@ def storage_class(scheme: str) -> type[Storage]:
 
 def observer(name: str) -> Plugin:
     """The installed plugin that observes under ``name``; raises a PluginError where there is none to be had."""
-    claim = _claim(Kind.OBSERVER, name)
-    plugin = _load(claim)
-    if not plugin.listens:
-        raise PluginContractError(
-            f"{claim.label} declares {Kind.OBSERVER.called(name)} in its entry points, but implements no event hook "
-            f"({', '.join(EVENTS)}): pip install --upgrade {claim.distribution}, or tell its authors"
-        )
-    return plugin
+    return load(_claim(Kind.OBSERVER, name))
 
 
 def fingerprint_handler(cls: type) -> Handler | None:
@@ -59,6 +52,55 @@ def fingerprint_handler(cls: type) -> Handler | None:
     and a user's own modules: an argument of those must not cost a scan.
     """
     return next(_handlers_of(cls), None)
+
+
+def load(claim: Claim) -> Plugin:
+    """The plugin of an installed distribution; raises a PluginError unless it provides what it declares."""
+    plugin = _load(claim)
+    given = plugin.provides[claim.kind]
+    if claim.kind is Kind.FINGERPRINT:
+        tops = {(key if isinstance(key, str) else key.__module__).partition(".")[0] for key in given}
+        lacking = f"its {claim.kind.hook}() gives them for {_listed(tops)}" if claim.name not in tops else ""
+    elif claim.kind is Kind.OBSERVER:
+        lacking = "" if plugin.listens else f"it implements no event hook ({', '.join(EVENTS)})"
+    else:
+        lacking = f"its {claim.kind.hook}() gives {_listed(map(repr, given))}" if claim.name not in given else ""
+    if lacking:
+        raise PluginContractError(
+            f"{claim.label} declares {claim.kind.called(claim.name)} in its entry points, but {lacking}: "
+            f"pip install --upgrade {claim.distribution}, or tell its authors"
+        )
+    return plugin
+
+
+def settled(kind: Kind, name: str, offers: Offers) -> Claim | None:
+    """The one claim of ``name`` in ``offers``, None where nobody makes it; raises RivalPlugins for two."""
+    rivals = {claim.value: claim for claim in offers.claims.get((kind, name), ())}
+    if len(rivals) > 1:
+        labels = " and ".join(claim.label for claim in rivals.values())
+        first = next(iter(rivals.values())).distribution
+        raise RivalPlugins(
+            f"{labels} both claim {kind.called(name)}, and perscache picks neither: "
+            f"uninstall one, or pass over it with {discovery.DISABLE}={first}"
+        )
+    return next(iter(rivals.values()), None)
+
+
+def shadow(claim: Claim) -> str:
+    """What to say of a claim to a name that is built in."""
+    return (
+        f"{claim.label} offers {claim.kind.called(claim.name)}, which is built in and stays what it is: "
+        "pass the module to perscache.plugins.register() to have it instead"
+    )
+
+
+def built_in(kind: Kind) -> dict[Any, Any]:
+    """What the core itself provides of that kind, by name."""
+    module = _BUILT_IN.get(kind)
+    if module is None:
+        return {}
+    plugin = _loaded.get(module) or _loaded.setdefault(module, Plugin(import_module(module)))
+    return plugin.provides[kind]
 
 
 def register(plugin: object) -> None:
@@ -123,23 +165,10 @@ def _settle(plugins: list[Plugin]) -> None:
 
 
 def _find(kind: Kind, name: str) -> Any:
-    for plugin in (*_registered, _built_in(kind)):
-        if name in plugin.provides[kind]:
-            return plugin.provides[kind][name]
-    claim = _claim(kind, name)
-    plugin = _load(claim)
-    if name not in plugin.provides[kind]:
-        given = ", ".join(map(repr, plugin.provides[kind])) or "nothing"
-        raise PluginContractError(
-            f"{claim.label} declares {kind.called(name)} in its entry points, but its {kind.hook}() gives {given}: "
-            f"pip install --upgrade {claim.distribution}, or tell its authors"
-        )
-    return plugin.provides[kind][name]
-
-
-def _built_in(kind: Kind) -> Plugin:
-    module = _BUILT_IN[kind]
-    return _loaded.get(module) or _loaded.setdefault(module, Plugin(import_module(module)))
+    for provided in (*(plugin.provides[kind] for plugin in _registered), built_in(kind)):
+        if name in provided:
+            return provided[name]
+    return load(_claim(kind, name)).provides[kind][name]
 
 
 def _load(claim: Claim) -> Plugin:
@@ -162,21 +191,10 @@ def _claim(kind: Kind, name: str) -> Claim:
     if known_before and not offers.settles(kind, name):
         # Perhaps it was installed since; who is about to see an error has the time for a second look.
         offers = rescan()
-    if kind in _BUILT_IN:
-        _warn_of_shadowed(kind, offers)
-    return _settled(kind, name, offers) or _missing(kind, name, offers)
-
-
-def _settled(kind: Kind, name: str, offers: Offers) -> Claim | None:
-    rivals = {claim.value: claim for claim in offers.claims.get((kind, name), ())}
-    if len(rivals) > 1:
-        labels = " and ".join(claim.label for claim in rivals.values())
-        first = next(iter(rivals.values())).distribution
-        raise RivalPlugins(
-            f"{labels} both claim {kind.called(name)}, and perscache picks neither: "
-            f"uninstall one, or pass over it with {discovery.DISABLE}={first}"
-        )
-    return next(iter(rivals.values()), None)
+    for name_of_ours in sorted(offers.names(kind) & built_in(kind).keys()):
+        for claim in offers.claims[kind, name_of_ours]:
+            trouble.warn(shadow(claim), once=("plugins", "built in", kind, claim.name, claim.value))
+    return settled(kind, name, offers) or _missing(kind, name, offers)
 
 
 def _missing(kind: Kind, name: str, offers: Offers) -> NoReturn:
@@ -194,24 +212,12 @@ def _missing(kind: Kind, name: str, offers: Offers) -> NoReturn:
         raise PluginNotInstalled(
             f"{distribution} gives {kind.called(name)}, and is not installed: pip install {distribution}"
         )
-    available = offers.names(kind)
-    for plugin in (*_registered, *([_built_in(kind)] if kind in _BUILT_IN else ())):
-        available |= plugin.provides[kind].keys()
+    available = offers.names(kind).union(built_in(kind), *(plugin.provides[kind] for plugin in _registered))
     raise UnknownPlugin(
         f"Nobody offers {kind.called(name)}{suggestion(name, available | KNOWN[kind].keys())}. "
         f"There are: {', '.join(sorted(available)) or 'none'}. More come with plugins that you install, "
         "or pass to perscache.plugins.register()"
     )
-
-
-def _warn_of_shadowed(kind: Kind, offers: Offers) -> None:
-    for name in sorted(offers.names(kind) & _built_in(kind).provides[kind].keys()):
-        for claim in offers.claims[kind, name]:
-            trouble.warn(
-                f"{claim.label} offers {kind.called(name)}, which is built in and stays what it is: "
-                "pass the module to perscache.plugins.register() to have it instead",
-                once=("plugins", "built in", kind, name, claim.value),
-            )
 
 
 # --- By type.
@@ -230,19 +236,14 @@ def _installed_for(cls: type) -> Iterator[Plugin]:
     module = str(cls.__module__).partition(".")[0]
     if module in sys.stdlib_module_names or module in _MAIN or not _is_installed(module):
         return
-    claim = _settled(Kind.FINGERPRINT, module, discovery.scan())
+    claim = settled(Kind.FINGERPRINT, module, discovery.scan())
     if claim is None:
         return
-    plugin = _load(claim)
-    handlers = plugin.provides[Kind.FINGERPRINT]
-    tops = {(key if isinstance(key, str) else key.__module__).partition(".")[0] for key in handlers}
-    if module not in tops:
-        raise PluginContractError(
-            f"{claim.label} declares {Kind.FINGERPRINT.called(module)} in its entry points, but its "
-            f"{Kind.FINGERPRINT.hook}() gives them for {', '.join(sorted(tops)) or 'nothing'}: "
-            f"pip install --upgrade {claim.distribution}, or tell its authors"
-        )
-    yield plugin
+    yield load(claim)
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)) or "nothing"
 
 
 _MAIN: Final = ("__main__", "__mp_main__")

@@ -181,6 +181,13 @@ class EntryLock(Lock):
                     return bool(taken)
         return False
 
+    def free(self) -> bool | None:
+        """Whether nobody else holds it; None where locks do not work."""
+        taken = self._locks.take(self._offset, wait=False)
+        if taken:
+            self.release()
+        return taken
+
     def release(self) -> None:
         """Let the next one in."""
         self._locks.drop(self._offset)

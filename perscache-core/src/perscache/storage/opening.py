@@ -23,9 +23,6 @@ StorageLike: TypeAlias = "Place | Sequence[Place]"
 
 _SCHEMES: Final = frozenset({"file", "memory", *KNOWN[Kind.STORAGE]})
 
-DEFAULT: Final = ".cache"
-"""Where results lie when nobody says otherwise."""
-
 
 def configured_storage(storage: StorageLike | None = None) -> Storage:
     """The storage that ``Cache(storage=storage)`` uses: given here, by the environment, by a file, or ``.cache``.
@@ -33,7 +30,7 @@ def configured_storage(storage: StorageLike | None = None) -> Storage:
     Raises ConfigurationError for a setting without meaning, and PluginError for a URL without plugin.
     """
     settings = {name: value for name, (value, _) in config.outside().items()}
-    chosen = settings.get("storage", DEFAULT) if storage is None else storage
+    chosen = settings.get("storage", config.DEFAULTS["storage"]) if storage is None else storage
     return open_storage(chosen, settings.get("max_size"))
 
 
