@@ -69,6 +69,30 @@ class Model:
         return ""
 
 
+@cache  # type: ignore[untyped-decorator, unused-ignore]
+def unannotated(x):  # type: ignore[no-untyped-def]  # pyright: ignore
+    return [x]  # pyright: ignore
+
+
+class Unannotated:
+    @cache
+    def method(self, x):  # type: ignore[no-untyped-def]  # pyright: ignore
+        return x  # pyright: ignore
+
+    @classmethod
+    @cache
+    def of_class(cls, x):  # type: ignore[no-untyped-def]  # pyright: ignore
+        return x  # pyright: ignore
+
+
+def check_unannotated() -> None:
+    unannotated(1)
+    unannotated(x=1)
+    unannotated(1).append(2)
+    Unannotated().method(1)  # pyright: ignore[reportUnknownMemberType]
+    Unannotated.of_class(1)  # pyright: ignore[reportUnknownMemberType]
+
+
 def check() -> None:
     assert_type(plain(1, y="a"), list[int])
     assert_type(configured(1), str)
@@ -100,21 +124,13 @@ def check_methods(model: Model) -> None:
     assert_type(Model.method(model, 1), str)
     assert_type(Model.method.cache.get(model, 1), str)
     assert_type(Model.of_class(1), str)
+    assert_type(Model.of_class.cache.get(Model, 1), str)
     assert_type(model.of_class(1), str)
     assert_type(Model.static(1), str)
     model.method("1")  # expect-error
     model.method()  # expect-error
 
 
-async def check_async(model: Model) -> None:
-    assert_type(await coroutine(1), str)
-    assert_type(await model.coroutine(1), str)
-    assert_type(coroutine.cache.get(1), str)
-    assert_type(await coroutine.cache.aget(1), str)
-    assert_type(await coroutine.cache.refresh(1), str)
-    pending: Coroutine[Any, Any, str] = coroutine(1)
-    await pending
-    await coroutine("1")  # expect-error
 def check_map(executor: Executor, model: Model) -> None:
     assert_type(plain.cache.map([1, 2]), Generator[list[int], None, None])
     assert_type(plain.cache.map([1, 2], executor, True), Generator[list[int], None, None])
@@ -132,3 +148,12 @@ def check_map(executor: Executor, model: Model) -> None:
     plain.cache.map([1], limit=3)  # expect-error
 
 
+async def check_async(model: Model) -> None:
+    assert_type(await coroutine(1), str)
+    assert_type(await model.coroutine(1), str)
+    assert_type(coroutine.cache.get(1), str)
+    assert_type(await coroutine.cache.aget(1), str)
+    assert_type(await coroutine.cache.refresh(1), str)
+    pending: Coroutine[Any, Any, str] = coroutine(1)
+    await pending
+    await coroutine("1")  # expect-error

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime
 from functools import partial
 from math import inf
-from typing import TYPE_CHECKING, Any, Concatenate, Final, Literal, ParamSpec, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, TypeAlias, TypeVar, overload
 
 from . import config, isolation, modes
 from .cached import cached, require_function
@@ -30,7 +30,7 @@ from .units import Duration, Size, seconds
 
 if TYPE_CHECKING:
     from .signature import Signer
-    from .typing import CachedClassFunction, CachedFunction, Decorator
+    from .typing import CachedFunction, Decorator
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -128,31 +128,11 @@ class Cache:
     @overload
     def __call__(self, function: classmethod[S, P, R], /) -> classmethod[S, P, R]: ...
     @overload  # A staticmethod is callable itself, hence the overlap.
-    def __call__(self, function: staticmethod[P, R], /) -> staticmethod[P, R]: ...  # type: ignore[overload-overlap]
-    @overload  # A class method to be: @classmethod stands above @cache.
-    def __call__(  # type: ignore[overload-overlap]
-        self, function: Callable[Concatenate[type[S], P], Coroutine[Any, Any, T]], /
-    ) -> CachedClassFunction[S, P, Coroutine[Any, Any, T], T]: ...
+    def __call__(  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]
+        self, function: staticmethod[P, R], /
+    ) -> staticmethod[P, R]: ...
     @overload
-    def __call__(self, function: Callable[Concatenate[type[S], P], R], /) -> CachedClassFunction[S, P, R, R]: ...
-    @overload
-    def __call__(
-        self, function: Callable[P, Coroutine[Any, Any, T]], /
-    ) -> CachedFunction[P, Coroutine[Any, Any, T], T]: ...
-    @overload  # A generator is an iterator too, hence the overlap.
-    def __call__(  # pyright: ignore[reportOverlappingOverload]
-        self, function: Callable[P, Generator[T, S, R]], /
-    ) -> CachedFunction[P, Generator[T, S, R], list[T]]: ...
-    @overload  # A generator is an iterator too, hence the overlap.
-    def __call__(  # pyright: ignore[reportOverlappingOverload]
-        self, function: Callable[P, AsyncGenerator[T, S]], /
-    ) -> CachedFunction[P, AsyncGenerator[T, S], list[T]]: ...
-    @overload
-    def __call__(self, function: Callable[P, Iterator[T]], /) -> CachedFunction[P, Iterator[T], list[T]]: ...
-    @overload
-    def __call__(self, function: Callable[P, AsyncIterator[T]], /) -> CachedFunction[P, AsyncIterator[T], list[T]]: ...
-    @overload
-    def __call__(self, function: Callable[P, R], /) -> CachedFunction[P, R, R]: ...
+    def __call__(self, function: Callable[P, R], /) -> CachedFunction[P, R]: ...
     @overload
     def __call__(
         self,

@@ -3,67 +3,102 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Iterator
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar, overload
 
 if TYPE_CHECKING:
     from .handle import CacheInfo, Handle
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
-V = TypeVar("V")
 R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 S = TypeVar("S")
+S_contra = TypeVar("S_contra", contravariant=True)
 T = TypeVar("T")
 
 
-class _Attributes(Protocol[P, R, V]):
+class HandleOf:
+    """The attribute ``cache``: what is stored follows from what a call gives.
+
+    It is told apart here and not at the decorator, so that a function without annotations, which would fit anything, is
+    called as it was.
+    """
+
+    @overload
+    def __get__(
+        self, function: Attributes[P, Coroutine[Any, Any, T]], owner: type | None = None, /
+    ) -> Handle[P, Coroutine[Any, Any, T], T]: ...
+    @overload  # A generator is an iterator too, hence the overlap.
+    def __get__(
+        self, function: Attributes[P, Generator[T, S, R]], owner: type | None = None, /
+    ) -> Handle[P, Generator[T, S, R], list[T]]: ...
+    @overload
+    def __get__(
+        self, function: Attributes[P, AsyncGenerator[T, S]], owner: type | None = None, /
+    ) -> Handle[P, AsyncGenerator[T, S], list[T]]: ...
+    @overload
+    def __get__(
+        self, function: Attributes[P, Iterator[T]], owner: type | None = None, /
+    ) -> Handle[P, Iterator[T], list[T]]: ...
+    @overload
+    def __get__(
+        self, function: Attributes[P, AsyncIterator[T]], owner: type | None = None, /
+    ) -> Handle[P, AsyncIterator[T], list[T]]: ...
+    @overload
+    def __get__(self, function: Attributes[P, R], owner: type | None = None, /) -> Handle[P, R, R]: ...
+    def __get__(self, function: Any, owner: type | None = None, /) -> Any:
+        raise NotImplementedError
+
+
+class Attributes(Generic[P, R_co]):
     """The attributes of a cached function. On a bound method they are the function's: the instance is an argument."""
+
+    # Not a protocol: checkers would compare it with itself without end.
 
     __name__: str
     __qualname__: str
-    __wrapped__: Callable[P, R]
-
-    @property
-    def cache(self) -> Handle[P, R, V]: ...
-    def cache_info(self) -> CacheInfo: ...
-    def cache_clear(self) -> None: ...
-    def cache_parameters(self) -> dict[str, Any]: ...
-    def cache_contains(self, *args: P.args, **kwargs: P.kwargs) -> bool: ...
-    def cache_invalidate(self, *args: P.args, **kwargs: P.kwargs) -> bool: ...
+    __wrapped__: Callable[P, R_co]
+    cache: ClassVar[HandleOf]
+    cache_info: Callable[[], CacheInfo]
+    cache_clear: Callable[[], None]
+    cache_parameters: Callable[[], dict[str, Any]]
+    cache_contains: Callable[P, bool]
+    cache_invalidate: Callable[P, bool]
 
 
-class CachedFunction(_Attributes[P, R, V], Protocol[P, R, V]):
-    """A cached function: ``P`` its parameters, ``R`` what calling it gives, ``V`` the stored value.
+class CachedFunction(Attributes[P, R_co]):
+    """A cached function: ``P`` its parameters, ``R_co`` what calling it gives. At run time it is a real function."""
 
-    At run time it is a real function.
-    """
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
+        raise NotImplementedError
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
-
+    @overload  # A class method: @classmethod stands above @cache.
+    def __get__(
+        self: TakesClass[S, Q, R], instance: Any, owner: type[S], /
+    ) -> CachedMethod[Concatenate[type[S], Q], R, Q]: ...
     @overload
     def __get__(self, instance: None, owner: type | None = None, /) -> Self: ...
     @overload
     def __get__(
-        self: CachedFunction[Concatenate[S, Q], R, V], instance: S, owner: type | None = None, /
-    ) -> CachedMethod[Concatenate[S, Q], R, V, Q]: ...
-    def __get__(self, instance: Any, owner: type | None = None, /) -> Any: ...
+        self: CachedFunction[Concatenate[S, Q], R], instance: S, owner: type | None = None, /
+    ) -> CachedMethod[Concatenate[S, Q], R, Q]: ...
+    def __get__(self, instance: Any, owner: type | None = None, /) -> Any:
+        raise NotImplementedError
 
 
-class CachedClassFunction(_Attributes[Concatenate[type[S], P], R, V], Protocol[S, P, R, V]):  # type: ignore[misc]
-    """A cached function whose first parameter is a class: what `classmethod` makes a class method of."""
+class CachedMethod(Attributes[P, R_co], Generic[P, R_co, Q]):
+    """A cached method of an instance or class: ``Q`` its parameters without that."""
 
-    def __call__(self, cls: type[S], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
-    def __get__(
-        self, instance: Any, owner: type | None = None, /
-    ) -> CachedMethod[Concatenate[type[S], P], R, V, P]: ...
+    __self__: Any
+
+    def __call__(self, *args: Q.args, **kwargs: Q.kwargs) -> R_co:
+        raise NotImplementedError
 
 
-class CachedMethod(_Attributes[P, R, V], Protocol[P, R, V, Q]):
-    """A cached method of an instance: ``Q`` its parameters without the instance."""
+class TakesClass(Protocol[S_contra, P, R_co]):
+    """What can be called with a class first."""
 
-    @property
-    def __self__(self) -> Any: ...
-    def __call__(self, *args: Q.args, **kwargs: Q.kwargs) -> R: ...
+    def __call__(self, cls: type[S_contra], /, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
 
 
 class Decorator(Protocol):
@@ -72,28 +107,8 @@ class Decorator(Protocol):
     @overload
     def __call__(self, function: classmethod[S, P, R], /) -> classmethod[S, P, R]: ...
     @overload  # A staticmethod is callable itself, hence the overlap.
-    def __call__(self, function: staticmethod[P, R], /) -> staticmethod[P, R]: ...  # type: ignore[overload-overlap]
-    @overload  # A class method to be: @classmethod stands above @cache.
-    def __call__(  # type: ignore[overload-overlap]
-        self, function: Callable[Concatenate[type[S], P], Coroutine[Any, Any, T]], /
-    ) -> CachedClassFunction[S, P, Coroutine[Any, Any, T], T]: ...
+    def __call__(  # type: ignore[overload-overlap]  # pyright: ignore[reportOverlappingOverload]
+        self, function: staticmethod[P, R], /
+    ) -> staticmethod[P, R]: ...
     @overload
-    def __call__(self, function: Callable[Concatenate[type[S], P], R], /) -> CachedClassFunction[S, P, R, R]: ...
-    @overload
-    def __call__(
-        self, function: Callable[P, Coroutine[Any, Any, T]], /
-    ) -> CachedFunction[P, Coroutine[Any, Any, T], T]: ...
-    @overload  # A generator is an iterator too, hence the overlap.
-    def __call__(  # pyright: ignore[reportOverlappingOverload]
-        self, function: Callable[P, Generator[T, S, R]], /
-    ) -> CachedFunction[P, Generator[T, S, R], list[T]]: ...
-    @overload  # A generator is an iterator too, hence the overlap.
-    def __call__(  # pyright: ignore[reportOverlappingOverload]
-        self, function: Callable[P, AsyncGenerator[T, S]], /
-    ) -> CachedFunction[P, AsyncGenerator[T, S], list[T]]: ...
-    @overload
-    def __call__(self, function: Callable[P, Iterator[T]], /) -> CachedFunction[P, Iterator[T], list[T]]: ...
-    @overload
-    def __call__(self, function: Callable[P, AsyncIterator[T]], /) -> CachedFunction[P, AsyncIterator[T], list[T]]: ...
-    @overload
-    def __call__(self, function: Callable[P, R], /) -> CachedFunction[P, R, R]: ...
+    def __call__(self, function: Callable[P, R], /) -> CachedFunction[P, R]: ...
