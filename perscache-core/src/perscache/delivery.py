@@ -81,7 +81,8 @@ class Delivery:
             raise
         finally:
             self._answers.close()
-            for place in batch.line:
+            # From the end, where the executor is not yet.
+            for place in reversed(batch.line):
                 if place.future is not None:
                     place.future.cancel()
             batch.close()
