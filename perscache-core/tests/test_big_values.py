@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from xxhash import xxh3_64
 
 from perscache import Cache, PerscacheWarning
 from perscache.buffers import Form, Pieces
@@ -21,6 +22,7 @@ from perscache.entry import Entry, moment
 from perscache.errors import DamagedEntry, SerializationError
 from perscache.serializers import CloudPickleSerializer, PickleSerializer, Serializer
 from perscache.storage import FileStorage, LocalFileStorage, MemoryStorage, Storage
+from perscache.storage.descriptor import read_as
 
 LARGE = 300_000
 EXTENSIONS = ["npy", "parquet", "json", "yaml", "bin"]
@@ -68,6 +70,18 @@ class BlockSerializer(Serializer):
         block = Block(0)
         block.memory = whole[6:-1]
         return block
+
+
+class Text(Serializer):
+    """One of the many that say nothing of forms."""
+
+    extension = "txt"
+
+    def dumps(self, data):
+        return data.encode()
+
+    def loads(self, data):
+        return data.decode()
 
 
 class TwoMethods(Storage):
@@ -218,6 +232,17 @@ def test_memory_of_another_size_is_an_error_that_costs_no_file(tmp_path):
     assert storage.read(path, None) == bytes(LARGE)
 
 
+@pytest.mark.parametrize("form", [*FORMS, "bytes"], ids=[*FORM_NAMES, "bytes"])
+def test_a_file_that_ends_early_gives_what_there_is(tmp_path, form):
+    (tmp_path / "file").write_bytes(b"x" * LARGE)
+    state = xxh3_64()
+    fd = os.open(tmp_path / "file", os.O_RDONLY)
+    try:
+        assert bytes(read_as(form, fd, 2 * LARGE, state)) == b"x" * LARGE
+    finally:
+        os.close(fd)
+
+
 # --- Mapped.
 
 
@@ -270,24 +295,12 @@ def test_local_files_take_a_value_from_where_it_lies(tmp_path):
 @pytest.mark.parametrize("extension", EXTENSIONS)
 @pytest.mark.parametrize("size", [10, LARGE])
 def test_a_serializer_that_says_nothing_is_given_bytes(tmp_path, extension, size):
-    given = []
-
-    class Text(Serializer):
-        def dumps(self, data):
-            return data.encode()
-
-        def loads(self, data):
-            given.append(type(data))
-            return data.decode()
-
-    Text.extension = extension
-
-    @Cache(Text(), tmp_path)
+    @Cache(type("Text", (Text,), {"extension": extension})(), tmp_path, on_error="raise")
     def text():
         return "x" * size
 
-    assert text() == text()
-    assert given == [bytes]
+    assert text() == text() == "x" * size
+    assert text.cache_info()[:2] == (1, 1)
 
 
 def test_a_storage_that_gives_views_gives_bytes_to_those_who_know_no_other():
@@ -295,11 +308,12 @@ def test_a_storage_that_gives_views_gives_bytes_to_those_who_know_no_other():
         def read(self, path, deadline):
             return memoryview(super().read(path, deadline))
 
-    @Cache("json", Views(), on_error="raise")
+    @Cache(Text(), Views(), on_error="raise")
     def f():
-        return [1]
+        return "text"
 
-    assert f() == f() == [1]
+    assert f() == f() == "text"
+    assert f.cache_info()[:2] == (1, 1)
 
 
 class Shouting(CloudPickleSerializer):
@@ -311,6 +325,19 @@ class Shouting(CloudPickleSerializer):
     def loads(self, data):
         assert data.endswith(b"!")
         return super().loads(data[:-1])
+
+
+class Hexadecimal(BlockSerializer):
+    """The same, of one that has its bytes mapped."""
+
+    def __init__(self) -> None:
+        super().__init__("mapped")
+
+    def dumps(self, data):
+        return super().dumps(data).hex().encode()
+
+    def loads(self, data):
+        return super().loads(bytes.fromhex(data.decode()))
 
 
 class Mixin:
@@ -330,16 +357,13 @@ class Inheriting(Shouting):
     """And from below."""
 
 
-@pytest.mark.parametrize("serializer", [Shouting(), Mixed(), Inheriting()])
+@pytest.mark.parametrize("serializer", [Shouting(), Mixed(), Inheriting(), Hexadecimal()])
 def test_a_class_that_overrides_dumps_and_loads_only_has_its_way(tmp_path, serializer):
-    @Cache(serializer, tmp_path, on_error="raise")
-    def f():
-        return bytes(LARGE)
-
-    assert f() == f()
-    assert f.cache_info()[:2] == (1, 1)
-    (file,) = tmp_path.rglob("*.pickle")
-    assert file.read_bytes()[-17:-16] == b"!"
+    missed, hit = called_twice(Cache(serializer, tmp_path, on_error="raise"), LARGE)
+    assert missed == hit
+    (file,) = tmp_path.glob(f"block/*.{serializer.extension}")
+    assert file.read_bytes().startswith(serializer.dumps(missed))
+    assert serializer.dumps(missed) != b"".join(serializer.buffers(missed))
 
 
 def test_a_derived_storage_says_itself_whether_it_takes_pieces():

@@ -10,6 +10,7 @@ from . import trouble
 from .acceptance import Acceptance
 from .buffers import Buffer, Form, Pieces
 from .errors import SerializationError
+from .serializers.base import Serializer, form_for, in_pieces
 from .statistics import Statistics
 from .trouble import OnError
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from .events import Observers
     from .key import KeyBuilder
     from .modes import ModeSwitch
-    from .serializers.base import Serializer
     from .signature import Signer
     from .storage.base import Storage
 
@@ -46,16 +46,22 @@ class Plan:
     # What follows from the storage.
     prefix: str = field(init=False)
     """What every storage path of the function begins with: its folder, and what the storage puts behind that."""
+    in_pieces: bool = field(init=False)
+    """Whether values go to the storage in the pieces in which they lie."""
+    reads: Form = field(init=False)
+    """The form of bytes that the serializer is given, where the storage can."""
     form: Form | None = field(init=False)
-    """In which form the storage is to give what it reads; None where it is not asked for one."""
+    """The form that the storage is asked for; None where it is asked for none, and gives bytes."""
     statistics: Statistics = field(init=False)
     acceptance: Acceptance = field(init=False)
 
     def __post_init__(self) -> None:
-        builder, storage, reads = self.builder, self.storage, self.serializer.reads
+        builder, storage, reads = self.builder, self.storage, form_for(self.serializer)
         ledger = storage.ledger() if self.modes.default.writes else None
         derived = {
             "prefix": builder.folder + ("/" if storage.folders else "-"),
+            "in_pieces": storage.zero_copy and in_pieces(self.serializer),
+            "reads": reads,
             "form": reads if storage.zero_copy and reads != "bytes" else None,
             "statistics": Statistics(None if ledger is None else (ledger, builder.function_name)),
             "acceptance": Acceptance(builder, storage),
@@ -99,7 +105,7 @@ class Plan:
         """The value of stored bytes."""
         if self.signer is not None and not self.serializer.safe:
             data = self.signer.unsign(path, data)
-        if type(data) is memoryview and self.serializer.reads == "bytes":
+        if type(data) is memoryview and self.reads == "bytes":
             data = bytes(data)
         return self.serializer.loads(data)  # type: ignore[arg-type]  # Who takes more than bytes says so in `reads`.
 
@@ -118,7 +124,7 @@ class Plan:
                 raise SerializationError(message)
             if self.on_error is OnError.WARN:
                 trouble.warn(message, once=(self.name, "changes"))
-        buffers = self.serializer.buffers(value) if self.storage.zero_copy else (self.serializer.dumps(value),)
+        buffers = self.serializer.buffers(value) if self.in_pieces else (self.serializer.dumps(value),)
         for buffer in buffers:
             if not isinstance(buffer, bytes | memoryview):
                 kind = type(buffer).__name__

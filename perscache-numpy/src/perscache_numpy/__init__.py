@@ -24,6 +24,12 @@ def perscache_serializers() -> Iterable[type[Serializer]]:
     return [NumpySerializer]
 
 
+def _memory(size: int) -> memoryview:
+    import numpy as np
+
+    return np.empty(size, np.uint8).data
+
+
 class NumpySerializer(Serializer):
     """numpy arrays as ``.npy`` files, which ``numpy.load`` opens. Loading runs no code.
 
@@ -39,15 +45,17 @@ class NumpySerializer(Serializer):
     extension = "npy"
     name = "numpy"
     safe = True
+    reads: Form = staticmethod(_memory)
 
     def __init__(self, mmap_mode: MmapMode | None = None) -> None:
-        if mmap_mode not in _FORMS:
+        if mmap_mode is not None and mmap_mode not in _MAPPED:
             raise ConfigurationError(
                 f"mmap_mode={mmap_mode!r}: choose None, 'r' (an array that cannot be written to) or 'c' (one whose "
                 "changes stay in the process); no mode changes the stored file"
             )
         self.mmap_mode = mmap_mode
-        self.reads = _FORMS[mmap_mode]
+        if mmap_mode is not None:
+            self.reads = _MAPPED[mmap_mode]
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(mmap_mode={self.mmap_mode!r})"
@@ -89,13 +97,7 @@ class NumpySerializer(Serializer):
         return npy.lost(data.dtype)
 
 
-def _memory(size: int) -> memoryview:
-    import numpy as np
-
-    return np.empty(size, np.uint8).data
-
-
-_FORMS: Final[dict[str | None, Form]] = {None: _memory, "r": "mapped", "c": "private"}
+_MAPPED: Final[dict[str, Form]] = {"r": "mapped", "c": "private"}
 
 _WAY_OUT: Final = 'use serializer="cloudpickle", which stores nearly everything.'
 

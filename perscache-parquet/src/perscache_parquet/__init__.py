@@ -24,6 +24,13 @@ def perscache_serializers() -> Iterable[type[Serializer]]:
     return [ParquetSerializer]
 
 
+def _memory(size: int) -> memoryview:
+    """Of pyarrow's pool, which has it ready from the last time."""
+    import pyarrow as pa
+
+    return memoryview(pa.allocate_buffer(size))
+
+
 class ParquetSerializer(Serializer):
     """Tables as Parquet files, compressed, with a checksum on each page.
 
@@ -34,13 +41,13 @@ class ParquetSerializer(Serializer):
     extension = "parquet"
     name = "parquet"
     safe = True
+    reads: Form = staticmethod(_memory)
 
     def __init__(self, compression: Compression | None = "snappy") -> None:
         if compression is not None and compression not in get_args(Compression):
             known = ", ".join(map(repr, get_args(Compression)))
             raise ConfigurationError(f"Parquet has no compression {compression!r}; choose among {known} and None")
         self.compression = compression
-        self.reads: Form = _memory
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(compression={self.compression!r})"
@@ -123,13 +130,6 @@ class ParquetSerializer(Serializer):
 
     def _again(self, data: Any, kind: str) -> Any:
         return self.loads(memoryview(self._file(data, kind)))
-
-
-def _memory(size: int) -> memoryview:
-    """Of pyarrow's pool, which has it ready from the last time."""
-    import pyarrow as pa
-
-    return memoryview(pa.allocate_buffer(size))
 
 
 _NAMES = {

@@ -42,16 +42,9 @@ class Serializer(ABC):
     """In which form `loads` is best given the bytes of a large value: see `perscache.buffers.Form`.
 
     A serializer that says another than "bytes" takes any buffer: small values, and some storages, come as they are. A
-    writable memoryview is the value's to keep, any other buffer others may hold too.
+    writable memoryview is the value's to keep, any other buffer others may hold too. Below a class that says it, one
+    that overrides ``loads`` says it again, or is given bytes.
     """
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Let a class that overrides ``dumps`` or ``loads`` only, and not the richer form, have its way."""
-        super().__init_subclass__(**kwargs)
-        if overridden(cls, ["dumps"], "buffers"):
-            cls.buffers = Serializer.buffers  # type: ignore[method-assign]
-        if overridden(cls, ["loads"], "reads"):
-            cls.reads = "bytes"
 
     @abstractmethod
     def dumps(self, data: Any) -> bytes:
@@ -67,7 +60,8 @@ class Serializer(ABC):
     def buffers(self, data: Any) -> Sequence[Buffer]:
         """The bytes of `dumps` in pieces, of which large ones may lie where they are: in ``data`` itself.
 
-        Given instead of `dumps`, so that storing a large value needs no copy of it.
+        Asked for instead of `dumps`, so that storing a large value needs no copy of it; but not of a class that
+        overrides ``dumps`` only.
         """
         return (self.dumps(data),)
 
@@ -82,6 +76,19 @@ class Serializer(ABC):
     def identity(self) -> str:
         """The serializer's part of a key: its name and version."""
         return f"{self.name or type(self).__name__}:{self.version}"
+
+
+# A class below one that has the richer forms knows only what it overrides, and has its way.
+
+
+def in_pieces(serializer: Serializer) -> bool:
+    """Whether ``serializer`` is asked for `Serializer.buffers`."""
+    return not overridden(type(serializer), ["dumps"], "buffers")
+
+
+def form_for(serializer: Serializer) -> Form:
+    """The form in which ``serializer`` is given its bytes."""
+    return "bytes" if overridden(type(serializer), ["loads"], "reads") else serializer.reads
 
 
 def make_serializer(
