@@ -225,12 +225,12 @@ class Eviction:
         shuffle(functions)
         stop = time.monotonic() + _TIME
         for function in functions:
-            for files in self._layout.named(function, shards):
-                listed += [(file, function) for file in files if file not in self._foreign]
             if len(listed) >= BATCH and time.monotonic() > stop:
                 if len(listed) < 4 * BATCH:
                     self._width = min(4 * self._width, _WIDEST)
                 break
+            for files in self._layout.named(function, shards):
+                listed += [(file, function) for file in files if file not in self._foreign]
         else:
             after = self._usage.shards()
             counts = [(count, now) for shard in shards if (count := before[shard]) and (now := after[shard])]
