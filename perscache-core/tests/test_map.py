@@ -225,6 +225,22 @@ def test_calls_are_read_one_at_a_time_where_looking_ahead_gains_nothing(square):
     assert next(calls) == 2
 
 
+def test_the_first_calls_run_before_all_are_read(cache, threads):
+    running = threading.Event()
+
+    @cache(track="none")
+    def f(x):
+        running.set()
+        return x
+
+    def calls():
+        yield from (1, 2)
+        assert running.wait(SECONDS)
+        yield 3
+
+    assert list(f.cache.map(calls(), threads)) == [1, 2, 3]
+
+
 @pytest.mark.parametrize("way", ["far", "threads", "async"])
 def test_no_more_calls_are_read_than_the_look_ahead_allows(tmp_path, threads, way):
     calls = iter(itertools.count())
@@ -263,18 +279,39 @@ def test_large_results_are_not_read_long_before_their_turn(tmp_path, threads, mo
     assert len(list(results)) == 49
 
 
-@pytest.mark.parametrize("mode", ["normal", "refresh", "readonly"])
-@pytest.mark.parametrize("stored", [True, False])
-def test_equal_calls_run_once(cache, threads, mode, stored):
+@pytest.mark.parametrize("mode", ["normal", "refresh"])
+@pytest.mark.parametrize("where", ["here", "threads"])
+def test_equal_calls_run_once(cache, threads, mode, where):
     ran = []
 
-    @cache(store_if=lambda _: stored)
+    @cache
     def f(x):
         ran.append(x)
         return [x]
 
     with cache.mode(mode):
-        assert list(f.cache.map([1, 2, (1,), {"x": 1}, 2], threads)) == [[1], [2], [1], [1], [2]]
+        results = f.cache.map([1, 2, (1,), {"x": 1}, 2], threads if where == "threads" else None)
+    assert list(results) == [[1], [2], [1], [1], [2]]
+    assert sorted(ran) == [1, 2]
+    assert f.cache_info()[:2] == (3, 2)
+
+
+@pytest.mark.parametrize("mode", ["normal", "refresh", "readonly"])
+def test_equal_calls_that_are_waiting_run_once_though_nothing_is_stored(cache, threads, mode):
+    ran, all_read = [], threading.Event()
+
+    def calls():
+        yield from [1, 2, (1,), {"x": 1}, 2]
+        all_read.set()
+
+    @cache(store_if=lambda _: mode == "readonly", track="none")
+    def f(x):
+        assert all_read.wait(SECONDS)
+        ran.append(x)
+        return [x]
+
+    with cache.mode(mode):
+        assert list(f.cache.map(calls(), threads)) == [[1], [2], [1], [1], [2]]
     assert sorted(ran) == [1, 2]
     assert f.cache_info()[:2] == (3, 2)
 
@@ -288,10 +325,21 @@ def test_equal_calls_have_values_of_their_own(cache, threads):
         f.cache_clear()
 
 
-def test_equal_calls_that_raise_raise_the_same(square, tmp_path, threads):
-    errors = list(square.cache.map([13, 13], threads, return_exceptions=True))
-    assert errors[0] is errors[1]
-    assert runs(tmp_path) == ["13"]
+def test_equal_calls_that_are_waiting_raise_the_same(cache, threads):
+    all_read = threading.Event()
+
+    def calls():
+        yield from [1, 1]
+        all_read.set()
+
+    @cache(track="none")
+    def f(x):
+        assert all_read.wait(SECONDS)
+        raise ValueError(x)
+
+    first, second = f.cache.map(calls(), threads, return_exceptions=True)
+    assert first is second
+    assert f.cache_info().misses == 1
 
 
 def test_a_damaged_result_is_made_again(square, cache, tmp_path):

@@ -100,6 +100,8 @@ class Batch:
         self._bar: Bar | None = None
         self._keys: Final[dict[str, Place]] = {}
         """The first of each key in the line."""
+        self._renewed: Final[set[str]] = set()
+        """Keys that have left it, in a mode that overwrites and does not read."""
         self._failed: list[int] = []
         self._failure: Exception | None = None
         """What the first of them raised. It is raised when the line has come to its end."""
@@ -149,7 +151,9 @@ class Batch:
 
     def to_look_up(self, place: Place) -> bool:
         """Whether the storage is to be asked."""
-        return self.mode.reads and bool(place.path) and place.first is None and place.outcome is None
+        if not place.path or place.first is not None or place.outcome is not None:
+            return False
+        return self.mode.reads or place.path in self._renewed
 
     def heard(self, place: Place, stored: Stored | Exception, started: float) -> Generator[Step, Any, None]:
         """The storage has answered, asked at ``started``: the result is there, or is to be made."""
@@ -211,6 +215,8 @@ class Batch:
             del self._keys[place.path]
         match place.outcome:
             case Result(value, hit):
+                if self.mode is Mode.REFRESH:
+                    self._renewed.add(place.path)
                 self._advance(hit)
                 if self._failure is None:
                     yield value

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
     from .handle import Handle
 
+TOGETHER: Final = 2 * AT_ONCE
+"""The most calls that are looked up together."""
+
 LIMIT: Final = 100
 """The most coroutines that run at once."""
 
@@ -58,8 +61,11 @@ class Delivery:
     def __init__(self, batch: Batch, settings: Settings) -> None:
         self._batch: Final = batch
         self._executor: Final = settings.executor
-        # Straight through, where looking ahead would gain nothing.
-        self._ahead: Final = 1 if self._executor is None and batch.plan.storage.local else settings.ahead
+        # Calls join together where their look-ups go together; else two for each that leaves, if that gains anything.
+        ahead = settings.ahead if self._executor else 1
+        self._group: Final = min(settings.ahead, TOGETHER) if not batch.plan.storage.local else min(ahead, 2)
+        self._enough: Final = ahead - self._group if self._executor else 0
+        """The most calls in the line with which others join."""
         self._asked: Final[deque[Place]] = deque()
         """Places that the storage has not answered yet, in order."""
         self._answers: Generator[Stored | Exception, None, None] = _none()
@@ -88,17 +94,24 @@ class Delivery:
             batch.close()
 
     def _fill(self) -> bool:
-        """Let calls join if the line is short, and ask for all of them together; whether anybody stands in it."""
+        """Let calls join, as many as there is room for until the front has its result; whether there is any."""
         batch = self._batch
-        if not batch.ended and not self._asked and len(batch.line) <= (self._ahead // 2 if self._executor else 0):
-            joined = batch.join(self._ahead - len(batch.line))
+        self._hear_ahead()
+        while not batch.ended and not self._asked and len(batch.line) <= self._enough:
+            joined = batch.join(self._group)
             self._ask([place for place in joined if batch.to_look_up(place)])
             for place in joined:
                 if not batch.to_look_up(place):
                     self._send(place)
-        while self._executor and self._asked and batch.held < HELD:
-            self._hear()
+            self._hear_ahead()
+            if batch.line and ((future := batch.line[0].future) is None or future.done()):
+                break
         return bool(batch.line)
+
+    def _hear_ahead(self) -> None:
+        """What is missing is to be found and sent early, where somebody else makes it."""
+        while self._executor and self._asked and self._batch.held < HELD:
+            self._hear()
 
     def _ask(self, places: list[Place]) -> None:
         if places:
