@@ -273,15 +273,15 @@ def test_an_eviction_takes_a_dozen_looks_at_files(tmp_path, monkeypatch):
 
 
 def test_clearing_one_function_leaves_the_limit_in_force_for_the_others(tmp_path):
-    storage = LocalFileStorage(tmp_path, max_entries=5000)
-    for number in range(4998):
+    storage = LocalFileStorage(tmp_path, max_entries=9000)
+    for number in range(8998):
         storage.write(numbered(number), b"x")
     for number in range(2):
         storage.write(f"g/{number:016x}.pickle", b"x")
     assert storage.clear("g") == 2
-    for number in range(5000, 5100):
+    for number in range(9000, 9100):
         storage.write(numbered(number), b"x")
-    assert len(held(tmp_path)) == 5000
+    assert len(held(tmp_path)) == 9000
 
 
 def test_a_hit_writes_a_use_mark_only_when_it_matters(tmp_path):
