@@ -1,4 +1,4 @@
-"""The terminal: ``perscache ls``, ``show``, ``verify``, ``seal``, ``prune``, ``clear``, ``plugins``, ``doctor``.
+"""The terminal: the commands of ``perscache``, from ``ls`` to ``new-plugin``.
 
 No command loads a value, so none runs code that lies in a cache. Each is a function of the parsed options that gives
 the exit status: 0 fine, 1 something is wrong, 2 the command line or a setting has no meaning.
@@ -17,6 +17,7 @@ from ..units import seconds, size_in_bytes
 from .commands import clear, ls, prune, seal, show, verify
 from .display import complain
 from .doctor import doctor
+from .new_plugin import KINDS, new_plugin
 from .plugins import plugins
 
 _STOPPED: Final = 130
@@ -49,36 +50,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    json = argparse.ArgumentParser(add_help=False)
-    json.add_argument("--json", action="store_true", help="one JSON object, or one a line; raw numbers")
-    storage = argparse.ArgumentParser(add_help=False)
-    storage.add_argument("--storage", metavar="PATH_OR_URL", help="default: as for Cache() in this folder")
+    as_json = argparse.ArgumentParser(add_help=False)
+    as_json.add_argument("--json", action="store_true", help="one JSON object, or one a line; raw numbers")
+    on_storage = argparse.ArgumentParser(add_help=False)
+    on_storage.add_argument("--storage", metavar="PATH_OR_URL", help="default: as for Cache() in this folder")
     parser = argparse.ArgumentParser(prog="perscache", description="Look after stored results.")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     def command(run: Callable[[argparse.Namespace], int], *common: argparse.ArgumentParser) -> argparse.ArgumentParser:
         about = (run.__doc__ or "").partition("\n")[0]
-        added = commands.add_parser(run.__name__, parents=common or [storage, json], help=about, description=about)
+        name = run.__name__.replace("_", "-")
+        added = commands.add_parser(name, parents=common, help=about, description=about)
         added.set_defaults(command=run)
         return added
 
-    listing = command(ls)
+    listing = command(ls, on_storage, as_json)
     _add_function(listing)
     listing.add_argument("--older-than", type=_told(seconds), metavar="AGE", help="such as 7d or 2h30m")
     listing.add_argument("--younger-than", type=_told(seconds), metavar="AGE")
     listing.add_argument("--larger-than", type=_told(size_in_bytes), metavar="SIZE", help="such as 1MB")
     listing.add_argument("--summary", action="store_true", help="a line for each function, with how its calls went")
-    command(show).add_argument("path", metavar="PATH", help="as ls shows it, or a file")
-    _add_function(command(verify))
-    command(seal).add_argument("file", metavar="FILE")
-    pruning = command(prune)
+    command(show, on_storage, as_json).add_argument("path", metavar="PATH", help="as ls shows it, or a file")
+    _add_function(command(verify, on_storage, as_json))
+    command(seal, on_storage, as_json).add_argument("file", metavar="FILE")
+    pruning = command(prune, on_storage, as_json)
     pruning.add_argument("--older-than", type=_told(seconds), metavar="AGE", help="such as 30d")
-    clearing = command(clear)
+    clearing = command(clear, on_storage, as_json)
     _add_function(clearing)
     for removing in (pruning, clearing):
         removing.add_argument("-y", "--yes", action="store_true", help="do it")
-    command(plugins, json).add_argument("--check", action="store_true", help="load each, and say what is wrong")
-    command(doctor)
+    command(plugins, as_json).add_argument("--check", action="store_true", help="load each, and say what is wrong")
+    command(doctor, on_storage, as_json)
+    making = command(new_plugin)
+    making.add_argument("name", metavar="NAME", help="what users write, a URL scheme, or the types' top-level module")
+    making.add_argument("--kind", choices=KINDS, required=True)
+    making.add_argument("--folder", help="to be made; default: perscache-NAME")
     return parser
 
 

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-import subprocess
 import sys
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from ...errors import PerscacheError
@@ -37,6 +34,8 @@ def _other(storage: Storage) -> dict[str, Any]:
 
 
 def _local(storage: LocalFileStorage, diagnosis: Diagnosis) -> dict[str, Any]:
+    import shutil
+
     folder = storage.location
     present = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
     kind = file_system(present)
@@ -105,6 +104,9 @@ def _locks_work(folder: Path) -> bool | None:
 
     Tried in a folder that is made in ``folder`` and goes again; raises OSError where it cannot be made.
     """
+    import subprocess
+    from tempfile import TemporaryDirectory
+
     path = f"doctor/{0:040x}.pickle"
     with TemporaryDirectory(prefix=".perscache-doctor-", dir=folder) as trial:
         storage = LocalFileStorage(trial)
