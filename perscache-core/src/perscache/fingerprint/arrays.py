@@ -5,29 +5,35 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from ..errors import UnkeyableError
+from .containers import Elements
 from .encoder import Stream
+from .objects import without_computed
 
 _SLAB = 4 << 20  # bytes that are made contiguous at once
+_MOST_REPEATED = 1 << 40  # bytes that an array may be by broadcasting
 
 
 def of_array(array: Any) -> Any:
     """Data type, shape and data in C order: a view equals its copy, a transpose does not."""
     import numpy as np
 
-    plain = array if type(array) is np.ndarray else array.view(np.ndarray)
-    extra = {name: value for name, value in getattr(array, "__dict__", {}).items() if not name.startswith("_")}
-    return (_dtype(plain.dtype), plain.shape, _data(plain), extra or None)
+    plain = array if type(array) is np.ndarray else np.asarray(array)
+    if 0 in plain.strides and plain.nbytes > _MOST_REPEATED:
+        raise UnkeyableError(f"repeats its data up to {plain.nbytes >> 40:,} TiB: pass the array that it was made of")
+    fields = {} if isinstance(array, np.memmap) else dict(getattr(array, "__dict__", ()))
+    return (dtype_of(plain.dtype), plain.shape, _data(plain), without_computed(type(array), fields) or None)
 
 
-def _dtype(dtype: Any) -> Any:
+def dtype_of(dtype: Any) -> Any:
     """The layout without the padding between fields."""
     if dtype.subdtype is not None:
-        return (_dtype(dtype.subdtype[0]), dtype.subdtype[1])
+        return (dtype_of(dtype.subdtype[0]), dtype.subdtype[1])
     if dtype.names is not None:
-        return tuple((name, _dtype(dtype.fields[name][0])) for name in dtype.names)
+        return tuple((name, dtype_of(dtype.fields[name][0])) for name in dtype.names)
     if dtype.kind == "T":
         return (dtype.str, str(dtype))
-    return (dtype.str, sorted(dtype.metadata.items(), key=str)) if dtype.metadata else dtype.str
+    return (dtype.str, dict(dtype.metadata)) if dtype.metadata else dtype.str
 
 
 def _data(array: Any) -> Any:
@@ -35,27 +41,30 @@ def _data(array: Any) -> Any:
     if dtype.names is not None:  # by field: what lies between fields is left-over memory
         return tuple(_data(array[name]) for name in dtype.names)
     if dtype.kind in "OT":
-        return array.ravel(order="C").tolist()
-    return Stream(_pieces(array))
+        return Elements(array.ravel(order="C").tolist())
+    return Stream(pieces_of(array))
 
 
-def _pieces(array: Any) -> Iterator[Any]:
+def pieces_of(array: Any) -> Iterator[Any]:
+    """The data of an array in C order: as it lies, or in slabs of a few MiB."""
     import numpy as np
 
     significant = _significant_bytes(array.dtype)
-    if array.size == 0:
+    if array.nbytes == 0:
         return
     if array.flags.c_contiguous and significant is None:
         yield array.reshape(-1).view(np.uint8)
     elif array.ndim == 0 or (array.nbytes <= _SLAB and significant is None):
-        yield from _pieces(np.array(array, order="C", ndmin=1)) if significant is None else _trimmed(array, significant)
+        yield from (
+            pieces_of(np.array(array, order="C", ndmin=1)) if significant is None else _trimmed(array, significant)
+        )
     elif array.nbytes <= _SLAB:
         yield from _trimmed(array, significant)
     else:
         rows = max(1, _SLAB * len(array) // array.nbytes)
         for start in range(0, len(array), rows):
             slab = array[start : start + rows]
-            yield from _pieces(slab if rows > 1 or array.ndim == 1 else slab[0])
+            yield from pieces_of(slab if rows > 1 or array.ndim == 1 else slab[0])
 
 
 def _significant_bytes(dtype: Any) -> tuple[int, int] | None:
@@ -80,6 +89,8 @@ def _trimmed(array: Any, significant: tuple[int, int] | None) -> Iterator[Any]:
 def _of_masked_array(array: Any) -> Any:
     import numpy as np
 
+    if array is np.ma.masked:
+        return None
     mask = np.ma.getmaskarray(array)
     return (of_array(array.data), of_array(mask), of_array(np.asarray(array.fill_value)), bool(array.hardmask))
 
@@ -91,7 +102,7 @@ def _of_scalar(scalar: Any) -> Any:
 
 
 def _of_dtype(dtype: Any) -> Any:
-    return (_dtype(dtype), dtype.itemsize, dtype.isalignedstruct)
+    return (dtype_of(dtype), dtype.itemsize, dtype.isalignedstruct)
 
 
 def _of_ufunc(ufunc: Any) -> Any:
@@ -116,12 +127,17 @@ def _of_tensor(tensor: Any) -> Any:
     import torch
 
     about = (str(tensor.dtype), tuple(tensor.shape), str(tensor.layout), tensor.device.type, tensor.requires_grad)
+    fields = dict(getattr(tensor, "__dict__", ())) or None
     plain = tensor.detach()
     if plain.layout != torch.strided:
         plain = plain.coalesce() if plain.layout == torch.sparse_coo else plain
-        return (about, [_of_tensor(part) for part in _parts_of_sparse(plain)])
-    plain = plain.resolve_conj().resolve_neg().cpu().contiguous()
-    return (about, Stream([plain.reshape(-1).view(torch.uint8).numpy()] if plain.numel() else []))
+        return (about, [_of_tensor(part) for part in _parts_of_sparse(plain)], fields)
+    plain = plain.resolve_conj().resolve_neg().cpu()
+    if plain.is_complex():
+        plain = torch.view_as_real(plain)
+    # numpy knows no bfloat16, but whole numbers of its width.
+    whole = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[plain.element_size()]
+    return (about, Stream(pieces_of(plain.view(whole).numpy())), fields)
 
 
 def _parts_of_sparse(tensor: Any) -> list[Any]:
@@ -140,6 +156,7 @@ HANDLERS: dict[str, Callable[[Any], Any]] = {
     "numpy.generic": _of_scalar,
     "numpy.dtype": _of_dtype,
     "numpy.ufunc": _of_ufunc,
+    "numpy.busdaycalendar": lambda calendar: (of_array(calendar.weekmask), of_array(calendar.holidays)),
     "scipy._spbase": _of_sparse,
     "scipy.spmatrix": _of_sparse,
     "torch.Tensor": _of_tensor,

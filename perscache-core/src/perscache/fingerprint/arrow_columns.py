@@ -7,6 +7,9 @@ from typing import Any
 
 from .encoder import Stream
 
+_ROWS = 1 << 16
+_TEXTS = {"string", "large_string", "string_view", "binary", "large_binary", "binary_view"}
+
 
 def of_chunked(column: Any) -> Any:
     """Type, which values are missing, and the values; nested types by their children."""
@@ -41,11 +44,16 @@ def _values(column: Any, kind: Any) -> tuple[Any, ...]:
         return _values(_each(column, lambda chunk: chunk.cast(pa.list_(entries)), pa.list_(entries)), pa.list_(entries))
     if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
         return (Stream(_lengths(chunk) for chunk in column.chunks), of_chunked(_each(column, _flat, kind.value_type)))
-    if any(test(kind) for test in (types.is_string, types.is_binary, types.is_large_string, types.is_large_binary)):
+    if str(kind) in _TEXTS:
+        texts = [_as_binary(chunk) for chunk in column.chunks]
+        width = pa.uint32() if sum(map(_size, texts)) < 1 << 32 else pa.uint64()
         return (
-            Stream(_byte_lengths(chunk) for chunk in column.chunks),
-            Stream(_bytes(chunk) for chunk in column.chunks),
+            Stream(piece for chunk in texts for piece in _byte_lengths(chunk, width)),
+            Stream(map(_bytes, texts)),
         )
+    if types.is_union(kind):
+        codes = [code for chunk in column.chunks for code in chunk.type_codes.to_pylist()]
+        return (codes, column.to_pylist())
     narrow = types.is_boolean(kind) or (types.is_primitive(kind) and kind.bit_width <= 64)
     wide = types.is_decimal(kind) or types.is_fixed_size_binary(kind)
     if narrow or (wide and not column.null_count):
@@ -81,27 +89,39 @@ def _lengths(chunk: Any) -> Any:
     return _buffer(pc.fill_null(lengths, 0).cast(pa.int64()), 8)
 
 
-def _byte_lengths(chunk: Any) -> Any:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    lengths: Any = pc.binary_length(chunk)  # pyright: ignore[reportAttributeAccessIssue] - as above
-    return _buffer(pc.fill_null(lengths, 0).cast(pa.int64()), 8)
-
-
-def _bytes(chunk: Any) -> Any:
-    """The text of all values, one behind the other."""
+def _as_binary(chunk: Any) -> Any:
+    """Texts or bytes, without left-overs under nulls."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     binary = chunk.cast(pa.large_binary())
-    if binary.null_count:
-        binary = pc.fill_null(binary, b"")
-    _, offsets, data = binary.buffers()
-    if data is None or len(binary) == 0:
-        return b""
-    ends = memoryview(offsets).cast("B").cast("q")[binary.offset : binary.offset + len(binary) + 1]
-    return memoryview(data).cast("B")[ends[0] : ends[-1]]
+    return pc.fill_null(binary, b"") if binary.null_count else binary
+
+
+def _byte_lengths(binary: Any, width: Any) -> Iterator[Any]:
+    import pyarrow.compute as pc
+
+    for start in range(0, len(binary), _ROWS):  # as many as stay in the processor's cache
+        lengths: Any = pc.binary_length(binary.slice(start, _ROWS))  # pyright: ignore[reportAttributeAccessIssue] - as above
+        yield _buffer(lengths.cast(width, safe=False), width.bit_width // 8)
+
+
+def _bytes(binary: Any) -> Any:
+    """The text of all values, one behind the other."""
+    first, last = _ends(binary)
+    return memoryview(binary.buffers()[2]).cast("B")[first:last] if last > first else b""
+
+
+def _size(binary: Any) -> int:
+    first, last = _ends(binary)
+    return last - first
+
+
+def _ends(binary: Any) -> tuple[int, int]:
+    if len(binary) == 0:
+        return (0, 0)
+    offsets = memoryview(binary.buffers()[1]).cast("B").cast("q")
+    return (offsets[binary.offset], offsets[binary.offset + len(binary)])
 
 
 def _fixed(chunk: Any, kind: Any) -> Any:
@@ -127,8 +147,8 @@ def _buffer(chunk: Any, width: int) -> Any:
 def _of_table(table: Any) -> Any:
     names = table.schema.names
     columns = [of_chunked(_chunked(table.column(index))) for index in range(len(names))]
-    nullable = [field.nullable for field in table.schema]
-    return (list(names), columns, nullable, table.schema.metadata, table.num_rows)
+    fields = [(field.nullable, field.metadata) for field in table.schema]
+    return (list(names), columns, fields, table.schema.metadata, table.num_rows)
 
 
 def _of_array(array: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from marshal import dumps
+from operator import countOf
 from struct import Struct
 from typing import Any
 
@@ -39,6 +40,25 @@ def of_stream(run: Pass, value: Stream) -> bytes:
 
 def _pieces_of_stream(run: Pass, value: Stream) -> bytes:
     return buffer(run, value.pieces)
+
+
+class Elements:
+    """The elements of an array of objects, in a list."""
+
+    __slots__ = ("values",)
+
+    def __init__(self, values: list[Any]) -> None:
+        self.values = values
+
+
+def of_elements(run: Pass, value: Elements) -> bytes:
+    """Elements as a list; mere texts all at once, which takes a third of the time."""
+    values = value.values
+    if values and run.texts and countOf(map(type, values), str) == len(values):
+        text = "\0".join(values)
+        if text.count("\0") == len(values) - 1:  # so that it tells where each of them ends
+            return b"J" + buffer(run, [text.encode("utf-8", "surrogatepass")])
+    return run.encode(values)
 
 
 def of_long_text(run: Pass, value: str) -> bytes:
@@ -188,11 +208,11 @@ def tagged(run: Pass, kind: type, payload: Any) -> bytes:
     return b"O" + run.kind(kind) + run.encode(payload)
 
 
-def by_handler(handler: Handler) -> Build:
-    """Encodes values as their type and what ``handler`` makes of them."""
+def by_handler(handler: Handler, kind: Any = None) -> Build:
+    """Encodes values as their type, or ``kind``, and what ``handler`` makes of them."""
 
     def expanded(run: Pass, value: Any) -> bytes:
-        return tagged(run, type(value), run.expand(value, handler))
+        return tagged(run, kind or type(value), run.expand(value, handler))
 
     def build(run: Pass, value: Any) -> bytes:
         return run.node(value, expanded)

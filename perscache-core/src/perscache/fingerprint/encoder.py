@@ -8,6 +8,7 @@ of different types never meet:
     D                         a dict: its keys and its values as two tuples, sorted by key
     < >                       a set, a frozenset: sorted members
     B                         a buffer: length and BLAKE3 digest
+    J                         texts of an array, with NUL between them, as a buffer
     O                         an object: its type's identity and its payload
     C E L                     functions and classes: their identity, or their number or name in a walk
     #                         whatever would take more than a kilobyte: its BLAKE3 digest
@@ -219,6 +220,7 @@ class Pass:
         if len(data) > LONG:
             data = self.digest(data)
         self.met[identity] = data
+        self.kept.append(value)  # An address may not be given anew meanwhile.
         return data
 
     def refuse(self, value: Any, why: str, cause: BaseException | None = None) -> bytes:
@@ -246,10 +248,8 @@ class Pass:
         return b"#" + blake3(data).digest()
 
     def expand(self, value: Any, parts: Handler) -> Any:
-        """What a value is made of. Kept as long as the pass, since an address may not be given anew meanwhile."""
-        made = parts(value)
-        self.kept.append(made)
-        return made
+        """What a value is made of."""
+        return parts(value)
 
     def kind(self, kind: type) -> bytes:
         """The identity of a type, asked for once."""

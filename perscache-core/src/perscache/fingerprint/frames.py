@@ -5,34 +5,66 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .arrays import of_array
+from .arrays import dtype_of, of_array, pieces_of
+from .containers import Elements
+from .encoder import Stream
 
 
 def _of_frame(frame: Any) -> Any:
     """By column, on the real arrays: how they are put together in blocks is no part of the value."""
-    columns = [_of_values(frame.iloc[:, position]) for position in range(frame.shape[1])]
-    return (_of_index(frame.columns), _of_index(frame.index), columns, frame.attrs or None, _flags(frame))
+    import numpy as np
+
+    columns: list[Any] = []
+    plain: list[Any] = []
+    for array in _arrays(frame):
+        dtype = array.dtype
+        if isinstance(dtype, np.dtype) and dtype.kind not in "OTV":
+            columns.append(dtype_of(dtype))
+            plain.append(np.asarray(array))
+        else:
+            columns.append(_of_values(array))
+    data = Stream(piece for array in plain for piece in pieces_of(array))
+    return (_of_index(frame.columns), _of_index(frame.index), columns, data, *_about(frame))
+
+
+def _arrays(frame: Any) -> list[Any]:
+    """The array of each column."""
+    try:
+        return list(frame._iter_column_arrays())  # as `frame.items()`, without a series around each
+    except AttributeError:
+        return [_array(frame.iloc[:, position]) for position in range(frame.shape[1])]
+
+
+def _array(values: Any) -> Any:
+    """What a series or an index holds: numpy's array, or one of pandas' own."""
+    import numpy as np
+
+    return values.to_numpy(copy=False) if isinstance(values.dtype, np.dtype) else values.array
 
 
 def _of_series(series: Any) -> Any:
-    return (series.name, _of_index(series.index), _of_values(series), series.attrs or None, _flags(series))
+    return (series.name, _of_index(series.index), _of_values(_array(series)), *_about(series))
 
 
-def _flags(value: Any) -> Any:
-    return None if value.flags.allows_duplicate_labels else "unique labels"
+def _about(value: Any) -> tuple[Any, ...]:
+    """What a frame or series has besides its data: attributes, flags, fields of a subclass."""
+    import pandas as pd
+
+    plain: Any = pd.DataFrame if isinstance(value, pd.DataFrame) else pd.Series
+    fields: dict[str, Any] = {}
+    if type(value) is not plain:
+        fields = {name: field for name, field in vars(value).items() if not name.startswith("_")}
+        fields |= {name: getattr(value, name, None) for name in set(value._metadata) - set(plain._metadata)}
+    return (value.attrs or None, value.flags.allows_duplicate_labels, fields or None)
 
 
-def _of_values(values: Any) -> Any:
+def _of_values(array: Any) -> Any:
     """The data of a column or an index."""
-    if isinstance(dtype := values.dtype, _numpy_dtype()):
-        return (str(dtype), of_array(values.to_numpy(copy=False)))
-    return of_extension(values.array)
-
-
-def _numpy_dtype() -> type:
     import numpy as np
 
-    return np.dtype
+    if isinstance(dtype := array.dtype, np.dtype):
+        return (str(dtype), of_array(np.asarray(array)))
+    return of_extension(array)
 
 
 def of_extension(array: Any) -> Any:
@@ -49,12 +81,12 @@ def of_extension(array: Any) -> Any:
         case "PeriodArray":
             return (name, of_array(array.asi8))
         case "IntervalArray":
-            return (name, array.closed, _of_values(pd.Series(array.left)), _of_values(pd.Series(array.right)))
+            return (name, array.closed, _of_index(array.left), _of_index(array.right))
         case "SparseArray":
             index = array.sp_index.to_int_index().indices
             return (name, of_array(array.sp_values), of_array(index), array.fill_value, len(array))
         case "NumpyExtensionArray" | "PandasArray":
-            return (name, of_array(array.to_numpy()))
+            return (name, of_array(np.asarray(array)))
     if hasattr(array, "_mask") and hasattr(array, "_data"):
         mask = np.asarray(array._mask)
         data = np.asarray(array._data)
@@ -69,7 +101,7 @@ def of_extension(array: Any) -> Any:
         )
         return (name, _storage(array), of_chunked(arrow))
     if isinstance(array.dtype, pd.StringDtype):
-        return (name, _storage(array), np.asarray(array.astype(object)).tolist())
+        return (name, _storage(array), Elements(array.astype(object).tolist()))
     return (name, array.__reduce_ex__(4)[1:])
 
 
@@ -88,10 +120,10 @@ def _of_index(index: Any) -> Any:
     if isinstance(index, pd.RangeIndex):
         return (kind, index.name, index.start, index.stop, index.step)
     if isinstance(index, pd.MultiIndex):
-        levels = [_of_values(index.get_level_values(level)) for level in range(index.nlevels)]
+        levels = [_of_values(_array(index.get_level_values(level))) for level in range(index.nlevels)]
         return (kind, list(index.names), levels)
     frequency = getattr(index, "freqstr", None) if kind in {"DatetimeIndex", "TimedeltaIndex", "PeriodIndex"} else None
-    return (kind, index.name, _of_values(index), frequency)
+    return (kind, index.name, _of_values(_array(index)), frequency)
 
 
 def _of_timestamp(moment: Any) -> Any:

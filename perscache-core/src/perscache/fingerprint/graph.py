@@ -16,10 +16,11 @@ from typing import Any
 from blake3 import blake3
 
 from ..errors import PerscacheError, UnkeyableError
-from .encoder import COUNT, LONG, Build, Encoder, Handler, Pass, RaisedByRule, why_unreadable
+from .encoder import COUNT, LONG, Build, Encoder, Handler, Pass, RaisedByRule, type_name, why_unreadable
 
-_DEEPEST = 320_000
+_DEEPEST = 200_000
 """Levels below which a value is taken for one that makes new members for ever."""
+_SHOWN = 8
 
 
 class Graph(Pass):
@@ -33,7 +34,7 @@ class Graph(Pass):
         super().__init__(encoder)
         self.members: dict[int, _Member] = {}
         self.queue: list[_Member] = []
-        self.made: dict[int, Any] = {}
+        self.made: dict[int, tuple[Any, Any]] = {}
 
     def run(self, value: Any, encode: Build) -> bytes:
         """The bytes of ``value``: those of a `Pass`, if it has no cycles."""
@@ -41,7 +42,7 @@ class Graph(Pass):
         self.queue.append(root)
         for member in self.queue:  # grows while it is read
             if member.depth > _DEEPEST:
-                raise UnkeyableError("a value is nested too deep to be keyed: pass it flatter")
+                self._give_up(member)
             self._visit(member)
         self._settle()
         if root.data is not None:
@@ -69,9 +70,10 @@ class Graph(Pass):
         return self.refuse(value, why_unreadable(error), error)
 
     def expand(self, value: Any, parts: Handler) -> Any:
-        if id(value) not in self.made:
-            self.made[id(value)] = super().expand(value, parts)
-        return self.made[id(value)]
+        known = self.made.get(id(value))
+        if known is None:
+            known = self.made[id(value)] = (value, parts(value))
+        return known[1]
 
     def _form(self, member: _Member) -> bytes:
         """What a member is, as far as its own members are known."""
@@ -107,6 +109,16 @@ class Graph(Pass):
                     except UnkeyableError as above:
                         holder.error = above.with_traceback(None)
                         refused.append(holder)
+
+    def _give_up(self, member: _Member) -> None:
+        """Refuse a value that is nested too deep, naming the first steps of the way."""
+        while member.depth > _SHOWN:
+            member = next(iter(member.holders))
+        error = UnkeyableError(
+            f"{type_name(type(member.value))} is nested more than {_DEEPEST:,} levels deep, or for ever"
+        )
+        self._fail(member, error)
+        raise error
 
     def _settle(self) -> None:
         """Encode all members that lead to no cycle, from the leaves up."""

@@ -6,6 +6,7 @@ import copyreg
 import io
 import sys
 import types
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -101,11 +102,11 @@ def state_of(value: Any) -> tuple[Any, ...]:
 
 def _is_handle(kind: type) -> bool:
     """Whether instances are consumed by use, or stand for something outside: iterators, files, awaitables."""
-    if any(hasattr(kind, name) for name in ("__next__", "__anext__", "__await__")):
+    if any(hasattr(kind, name) for name in ("__next__", "__anext__", "__await__", "fileno")):
         return True
     if any(base.__module__.startswith("asyncio.") for base in kind.__mro__) and not issubclass(kind, BaseException):
         return True  # its locks and queues would pickle, as if no one could be waiting
-    return issubclass(kind, (io.IOBase, types.ModuleType, types.FrameType, types.TracebackType))
+    return issubclass(kind, (io.IOBase, types.ModuleType, types.FrameType, types.TracebackType, weakref.finalize))
 
 
 def _without_value(run: Pass, value: Any) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 from collections.abc import Callable
 from typing import Any
 
@@ -39,26 +40,45 @@ def _values(series: Any, kind: Any) -> tuple[Any, ...]:
         filled = series.filter(lengths > 0)
         inner = filled.explode() if len(filled) else pl.Series([], dtype=kind.inner)
         return (_buffers(lengths), _of_column(inner))
-    if base is pl.Categorical:  # numbers of categories hang on what else the process has seen
-        return _texts(series.cast(pl.String))
+    if base is pl.Categorical:
+        return _categories(series)
     if base is pl.Enum:
-        return (kind.categories.to_list(), *_texts(series.cast(pl.String)))
+        return (kind.categories.to_list(), _buffers(series.to_physical().fill_null(0)))
     if base is pl.String:
         return _texts(series)
     if base is pl.Binary:
         return (series.to_list(),)
     if base is pl.Boolean:
         return (_buffers(series.cast(pl.UInt8).fill_null(0)),)
-    if base is pl.Decimal:
+    if base in {pl.Decimal, pl.Int128} or base is getattr(pl, "UInt128", None):
         return _texts(series.cast(pl.String))
     if base is pl.Object:
         return (series.to_list(),)
     return (_buffers(series.to_physical().fill_null(0)),)
 
 
+def _categories(series: Any) -> tuple[Any, ...]:
+    """The categories that occur, and which: their numbers hang on what else the process has seen."""
+    pl = _polars()
+    found = series.drop_nulls()
+    first = found.filter(found.is_first_distinct())
+    if not len(first):
+        return ()
+    numbers = series.to_physical().replace_strict(
+        first.to_physical(), pl.int_range(len(first), dtype=pl.UInt32, eager=True), return_dtype=pl.UInt32
+    )
+    return (first.cast(pl.String).to_list(), _buffers(numbers.fill_null(0)))
+
+
 def _texts(series: Any) -> tuple[Any, ...]:
+    pl = _polars()
     full = series.fill_null("")
-    return (_buffers(full.str.len_bytes().cast(_polars().UInt64)), full.str.join("").item() if len(full) else "")
+    if not len(full):
+        return ()
+    text = full.str.join("\0").item()
+    if text.count("\0") == len(full) - 1:  # so that it tells where each of them ends
+        return (Stream([text.encode()]),)
+    return (_buffers(full.str.len_bytes().cast(pl.UInt64)), Stream([text.encode()]))
 
 
 def _buffers(series: Any) -> Any:
@@ -66,10 +86,16 @@ def _buffers(series: Any) -> Any:
     try:
         import numpy as np
     except ImportError:
-        return series.to_list()
+        return Stream([array.array(_CODES[str(series.dtype)], series.to_list())])
     return Stream(
         [np.ascontiguousarray(chunk.to_numpy()).view(np.uint8) for chunk in series.get_chunks() if len(chunk)]
     )
+
+
+_CODES = {
+    "Int8": "b", "Int16": "h", "Int32": "i", "Int64": "q", "Float32": "f",
+    "UInt8": "B", "UInt16": "H", "UInt32": "I", "UInt64": "Q", "Float64": "d",
+}  # fmt: skip
 
 
 def _of_frame(frame: Any) -> Any:

@@ -19,15 +19,18 @@ import typing
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from marshal import dumps
+from operator import attrgetter
 from typing import Any
 
 from ..errors import UnkeyableError
 from .containers import (
+    Elements,
     Pairs,
     buffer,
     by_handler,
     by_rule,
     of_dict,
+    of_elements,
     of_list,
     of_pairs,
     of_set,
@@ -59,7 +62,7 @@ def build_for_family(kind: type) -> Build:
         if base.__qualname__ == "ZoneInfo" and base.__module__.startswith("zoneinfo"):
             return by_parts(lambda value: (_zone(value),))
         if handler := _library_handler(base):
-            return by_handler(handler)
+            return by_handler(handler, _seen_as(kind))
         if base in _FAMILIES:
             return _FAMILIES[base]
     return build_for_objects(kind)
@@ -72,6 +75,11 @@ def _library_handler(base: type) -> Callable[[Any], Any] | None:
         return None
     handlers: Mapping[str, Callable[[Any], Any]] = importlib.import_module(_LIBRARIES[top], __package__).HANDLERS
     return handlers.get(f"{top}.{base.__qualname__}")
+
+
+def _seen_as(kind: type) -> type:
+    """The type that stands in keys for ``kind``: where an array lies is no part of its value."""
+    return kind.__mro__[1] if (kind.__module__, kind.__qualname__) == ("numpy", "memmap") else kind
 
 
 _LIBRARIES = {
@@ -97,13 +105,8 @@ def _long_bytes(run: Pass, value: bytes) -> bytes:
     return b"b" + buffer(run, [value])
 
 
-def _memoryview(run: Pass, value: memoryview) -> bytes:
-    return run.node(value, _view)
-
-
-def _view(run: Pass, value: memoryview) -> bytes:
-    shape = run.encode((value.format, value.shape))
-    return b"O" + run.kind(memoryview) + shape + buffer(run, _contiguous(value))
+def _view(value: memoryview) -> Any:
+    return (value.format, value.shape, Stream(_contiguous(value)))
 
 
 def _contiguous(value: memoryview) -> Iterator[Any]:
@@ -130,7 +133,7 @@ def _enum_member(run: Pass, value: enum.Enum) -> bytes:
 
 def _member_of_enum(run: Pass, value: enum.Enum) -> bytes:
     try:
-        return tagged(run, type(value), (value._name_, value._value_))
+        return tagged(run, type(value), run.expand(value, attrgetter("_name_", "_value_")))
     except UnkeyableError:
         return tagged(run, type(value), (value._name_,))  # which tells it from the others, whatever its value is
 
@@ -176,11 +179,6 @@ def _zone(value: Any) -> str:
 
 def _path(value: pathlib.PurePath) -> Any:
     return (value.as_posix(), _fields_of(value))
-
-
-def _native_path(run: Pass, value: pathlib.PurePath) -> bytes:
-    # The flavour of the machine at hand is no part of the value: a relative path is the same on Windows.
-    return tagged(run, pathlib.Path if isinstance(value, pathlib.Path) else pathlib.PurePath, (value.as_posix(), None))
 
 
 def _partial(value: functools.partial[Any]) -> Any:
@@ -240,13 +238,17 @@ _FAMILIES: dict[type, Build] = {
 }
 
 
-def _union(run: Pass, value: Any) -> bytes:
-    return run.node(value, _members_of_union)
+_union = by_handler(lambda value: set(value.__args__), types.UnionType)
 
 
-def _members_of_union(run: Pass, value: Any) -> bytes:
-    kind: Any = types.UnionType
-    return tagged(run, kind, run.expand(value, lambda value: set(value.__args__)))
+def _alias(value: Any) -> Any:
+    origin = value.__origin__
+    whose = origin if isinstance(origin, type) else origin._name
+    said = getattr(value, "__metadata__", None)
+    return (None if said else value._name, whose, value.__args__, said)
+
+
+_of_alias = by_handler(_alias, typing.Generic)  # its own types are other ones in each version
 
 
 def _type_variable(value: typing.TypeVar) -> Any:
@@ -254,16 +256,18 @@ def _type_variable(value: typing.TypeVar) -> Any:
 
 
 BUILDS: dict[type, Build] = {
-    type(pathlib.Path()): _native_path,
-    type(pathlib.PurePath()): _native_path,
+    # The flavour of the machine at hand is no part of the value: a relative path is the same on Windows.
+    type(pathlib.Path()): by_handler(_path, pathlib.Path),
+    type(pathlib.PurePath()): by_handler(_path, pathlib.PurePath),
     list: of_list,
     tuple: of_tuple,
     dict: of_dict,
     set: of_set,
     frozenset: of_set,
     bytes: _bytes,
-    memoryview: _memoryview,
+    memoryview: by_handler(_view),
     Stream: of_stream,
+    Elements: of_elements,
     Pairs: of_pairs,
     type: _named,
     types.FunctionType: _named,
@@ -291,6 +295,10 @@ BUILDS: dict[type, Build] = {
     types.GenericAlias: by_handler(lambda value: (value.__origin__, value.__args__)),
     types.UnionType: _union,
     type(typing.Union[int, str]): _union,  # noqa: UP007 - an old one has a type of its own
+    type(typing.Callable[[], None]): _of_alias,
+    type(typing.Literal[1]): _of_alias,
+    type(typing.Annotated[int, 1]): _of_alias,
+    type(typing.List[int]): _of_alias,  # noqa: UP006 - as above
     typing.TypeVar: by_handler(_type_variable),
     typing.ForwardRef: by_handler(lambda value: value.__forward_arg__),
     typing.NewType: by_handler(lambda value: (value.__name__, value.__supertype__)),
