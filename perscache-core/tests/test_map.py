@@ -1206,6 +1206,15 @@ def test_closing_many_loads_leaves_no_thread_behind():
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("perscache-look-up")]
 
 
+def test_a_storage_that_answers_too_little_is_found_out():
+    class Mute(Plain):
+        def load_many(self, paths, max_age=None, form=None):
+            yield from list(paths)[:0]
+
+    with pytest.raises(perscache.PerscacheError, match=r"Mute\.load_many\(\) gave fewer answers"):
+        list(Cache("json", Mute())(lambda x: x).cache.map([1, 2]))
+
+
 def test_a_storage_of_two_methods_is_mapped_too(threads, processes):
     f = Cache("json", Plain())(lambda x: x)
     for executor in (None, threads, processes):

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from perscache import Cache
 from perscache.errors import StorageError
 from perscache_gcs import GoogleCloudStorage
 from perscache_gcs.testing import StrictServer
@@ -72,6 +73,16 @@ def test_what_is_larger_than_the_limit_is_not_sent(strict_gcs: StrictServer):
     assert strict_gcs.requests == []
 
     storage.write("f/a.json", b"x" * 10)
+
+
+def test_hits_of_a_map_are_one_request_each(strict: GoogleCloudStorage, strict_gcs: StrictServer):
+    f = Cache("json", strict, lock=False)(lambda x: x)
+    assert list(f.cache.map(range(50))) == [*range(50)]
+    strict_gcs.forget()
+
+    assert list(f.cache.map([*range(50), *range(50)])) == [*range(50)] * 2
+
+    assert sorted(strict_gcs.requests) == sorted(f"GET media folder/{f.cache.key(x)}" for x in range(50))
 
 
 def test_peek_and_delete_are_one_request_each(strict: GoogleCloudStorage, strict_gcs: StrictServer):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Generator, Iterable
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from .batch import HELD, Batch, Place
 from .entry import Stored
 from .errand import Sender
-from .errors import ConfigurationError
+from .errors import ConfigurationError, StorageError
 from .progress import Progress
 from .protocol import Result
 from .steps import Raised, arun, run
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from .handle import Handle
-
-TOGETHER: Final = 2 * AT_ONCE
-"""The most calls that are looked up together."""
 
 LIMIT: Final = 100
 """The most coroutines that run at once."""
@@ -61,11 +58,11 @@ class Delivery:
     def __init__(self, batch: Batch, settings: Settings) -> None:
         self._batch: Final = batch
         self._executor: Final = settings.executor
-        # Calls join together where their look-ups go together; else two for each that leaves, if that gains anything.
-        ahead = settings.ahead if self._executor else 1
-        self._group: Final = min(settings.ahead, TOGETHER) if not batch.plan.storage.local else min(ahead, 2)
-        self._enough: Final = ahead - self._group if self._executor else 0
-        """The most calls in the line with which others join."""
+        local = batch.plan.storage.local
+        # One at a time, where looking ahead would gain nothing.
+        self._ahead: Final = 1 if self._executor is None and local else settings.ahead
+        self._enough: Final = self._ahead - 1 if local else self._ahead // 2
+        """The most calls in the line with which look-ups start anew: where they go together, with many."""
         self._asked: Final[deque[Place]] = deque()
         """Places that the storage has not answered yet, in order."""
         self._answers: Generator[Stored | Exception, None, None] = _none()
@@ -77,7 +74,7 @@ class Delivery:
             run(batch.begin())
             while self._fill():
                 place = batch.line[0]
-                while self._asked and self._asked[0].number <= place.number:
+                while self._asked and self._asked[0] is place:
                     self._hear()
                 place.outcome = place.outcome or self._made(place)
                 yield from batch.leave()
@@ -94,37 +91,54 @@ class Delivery:
             batch.close()
 
     def _fill(self) -> bool:
-        """Let calls join, as many as there is room for until the front has its result; whether there is any."""
-        batch = self._batch
-        self._hear_ahead()
-        while not batch.ended and not self._asked and len(batch.line) <= self._enough:
-            joined = batch.join(self._group)
-            self._ask([place for place in joined if batch.to_look_up(place)])
-            for place in joined:
-                if not batch.to_look_up(place):
-                    self._send(place)
-            self._hear_ahead()
-            if batch.line and ((future := batch.line[0].future) is None or future.done()):
-                break
-        return bool(batch.line)
-
-    def _hear_ahead(self) -> None:
-        """What is missing is to be found and sent early, where somebody else makes it."""
-        while self._executor and self._asked and self._batch.held < HELD:
+        """Let calls join, and hear of them, as far as that is to be before the front leaves; whether there is any."""
+        line = self._batch.line
+        if self._executor is None:
+            while not line and self._look_up():
+                self._hear()
+            return bool(line)
+        # What is missing is to be found early. But who is ready need not wait for more than two others.
+        heard = 0
+        while self._batch.held < HELD and (self._asked or self._look_up()):
             self._hear()
+            heard += 1
+            if heard >= 2 and line and ((future := line[0].future) is None or future.done()):
+                break
+        return bool(line)
 
-    def _ask(self, places: list[Place]) -> None:
-        if places:
-            plan, paths = self._batch.plan, [place.path for place in places]
-            load: Callable[..., Any] = plan.storage.load_many
-            self._answers = load(paths, plan.max_age) if plan.form is None else load(paths, plan.max_age, plan.form)
-            self._asked.extend(places)
+    def _look_up(self) -> bool:
+        """Begin to look up further calls, if there is room for them."""
+        if self._batch.ended or len(self._batch.line) > self._enough:
+            return False
+        plan = self._batch.plan
+        load: Callable[..., Any] = plan.storage.load_many
+        further = (plan.max_age,) if plan.form is None else (plan.max_age, plan.form)
+        self._answers.close()
+        self._answers = load(self._paths(), *further)
+        return True
+
+    def _paths(self) -> Iterator[str]:
+        """Let calls join as they are asked for; the paths of those that are to be looked up."""
+        batch = self._batch
+        while not batch.ended and len(batch.line) < self._ahead:
+            for place in batch.join(1):
+                if batch.to_look_up(place):
+                    self._asked.append(place)
+                    yield place.path
+                else:
+                    self._send(place)
 
     def _hear(self) -> None:
-        """Take the answer for the one that asked first."""
-        place, started = self._asked.popleft(), perf_counter()
-        run(self._batch.heard(place, next(self._answers), started))
-        self._send(place)
+        """Take the next answer, if any is to come."""
+        started = perf_counter()
+        stored = next(self._answers, None)
+        if stored is not None:
+            place = self._asked.popleft()
+            run(self._batch.heard(place, stored, started))
+            self._send(place)
+        elif self._asked:
+            kind = type(self._batch.plan.storage).__name__
+            raise StorageError(f"{kind}.load_many() gave fewer answers than it took paths: mend the storage")
 
     def _send(self, place: Place) -> None:
         if self._executor is not None and self._batch.to_make(place):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import Any, ClassVar, Final, Self
@@ -118,12 +118,12 @@ class Storage(ABC):
         self.write(entry.path, data)
 
     def load_many(
-        self, paths: Sequence[str], max_age: float | None = None, form: Form | None = None
+        self, paths: Iterable[str], max_age: float | None = None, form: Form | None = None
     ) -> Generator[Stored | Exception, None, None]:
         """What `load` gives or raises for each of ``paths``, in their order.
 
-        Unless the storage is `local`, `AT_ONCE` are asked for at a time, and no more than that wait to be taken.
-        Closing the iterator waits for those under way.
+        Unless the storage is `local`, `AT_ONCE` are under way at a time; ``paths`` is read as far as that needs, and no
+        more answers wait to be taken. Closing it waits for those under way.
         """
         load: Callable[..., Stored] = self.load
 
@@ -133,9 +133,7 @@ class Storage(ABC):
             except Exception as error:  # noqa: BLE001  # One that fails must not end the others.
                 return error
 
-        if self.local or len(paths) == 1:
-            return (loaded(path) for path in paths)
-        return _together(loaded, paths)
+        return (loaded(path) for path in paths) if self.local else _together(loaded, iter(paths))
 
     async def aload(self, path: str, max_age: float | None = None) -> Stored:
         """`load` without holding up the event loop."""
@@ -235,17 +233,20 @@ class Storage(ABC):
 
 
 def _together(
-    load: Callable[[str], Stored | Exception], paths: Sequence[str]
+    load: Callable[[str], Stored | Exception], paths: Iterator[str]
 ) -> Generator[Stored | Exception, None, None]:
+    first = list(islice(paths, AT_ONCE))
+    if len(first) == 1:
+        yield load(first[0])
+        return
     from concurrent.futures import ThreadPoolExecutor
 
     pool = ThreadPoolExecutor(AT_ONCE, "perscache-look-up")
     try:
-        ahead = iter(paths)
-        coming = deque(pool.submit(load, path) for path in islice(ahead, AT_ONCE))
+        coming = deque(pool.submit(load, path) for path in first)
         while coming:
             stored = coming.popleft().result()
-            coming.extend(pool.submit(load, path) for path in islice(ahead, 1))
+            coming.extend(pool.submit(load, path) for path in islice(paths, 1))
             yield stored
     finally:
         pool.shutdown(cancel_futures=True)
