@@ -14,6 +14,7 @@ import io
 import operator
 import pathlib
 import re
+import struct
 import types
 import typing
 import uuid
@@ -234,6 +235,7 @@ _FAMILIES: dict[type, Build] = {
     io.BytesIO: _subclass_of(_text_io),
     io.StringIO: _subclass_of(_text_io),
     functools.partial: by_parts(_partial, ".func", ".args", ".keywords", "."),
+    struct.Struct: _subclass_of(attrgetter("format")),
     fractions.Fraction: _subclass_of(lambda value: (value.numerator, value.denominator)),
 }
 
