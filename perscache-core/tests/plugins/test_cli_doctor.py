@@ -198,15 +198,16 @@ def test_files_that_are_not_what_was_installed_are_told(site, tmp_path):
         command = [sys.executable, "-m", "perscache", "doctor", "--json", "--storage", "memory://"]
         environment = {**os.environ, "PYTHONPATH": path}
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
-        return [problem for problem in json.loads(done.stdout)["problems"] if "perscache-core 1.2.3" in problem]
+        return [problem for problem in json.loads(done.stdout)["problems"] if "perscache-core" in problem]
 
     assert problems() == []
     for name in ("cache.py", "compatibility.py"):
         (package / name).write_text("raise ImportError('of another distribution')")
     (package / "annotations.py").unlink()
-    (problem,) = problems()
-    assert problem.startswith(f"In {site.folder}, perscache/annotations.py, perscache/cache.py are not what")
-    assert problem.endswith("pip install --force-reinstall --no-deps perscache-core==1.2.3")
+    damage, consequence = problems()
+    assert damage.startswith(f"In {site.folder}, perscache/annotations.py, perscache/cache.py are not what")
+    assert damage.endswith("pip install --force-reinstall --no-deps perscache-core==1.2.3")
+    assert consequence.startswith("A cache cannot be made (ImportError: of another distribution): pip install")
 
 
 def test_a_package_that_is_not_the_installed_one_is_told(doctor, site):

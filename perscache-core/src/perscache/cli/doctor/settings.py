@@ -14,6 +14,7 @@ from ...modes import Mode
 from ...plugins import discovery, registry
 from ...trouble import OnError
 from ...units import seconds, size_in_bytes
+from ..plugins import CORE
 from .diagnosis import Diagnosis
 
 _VARIABLES: Final = (*config.ENVIRONMENT.values(), config.MODE, config.SIGNING_KEY, discovery.DISABLE)
@@ -77,8 +78,12 @@ def _judge_together(diagnosis: Diagnosis) -> None:
         from ...cache import Cache
 
         Cache(storage="memory://")(lambda: None)
-    except (PerscacheError, ImportError) as error:
-        diagnosis.wrong(f"A cache cannot be made: {error}")
+    except PerscacheError as error:
+        diagnosis.wrong(f"A cache cannot be made of these settings: {error}")
+    except Exception as error:  # noqa: BLE001  # Where another distribution has put its files, anything may happen.
+        diagnosis.wrong(
+            f"A cache cannot be made ({type(error).__name__}: {error}): pip install --force-reinstall --no-deps {CORE}"
+        )
 
 
 def _misspelt() -> Iterator[str]:
