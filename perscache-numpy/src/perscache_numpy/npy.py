@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import warnings
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -53,30 +52,23 @@ def read(data: Buffer) -> NDArray[Any]:
     return array
 
 
-def lost(dtype: np.dtype[Any]) -> str | None:
-    """What a file forgets of ``dtype``, in one phrase."""
-    import numpy as np
-
-    if _has_metadata(dtype):
-        return f"the metadata of dtype {dtype} are lost"
-    return "a dtype of records becomes one of plain fields" if dtype.type is np.record else None
-
-
 def _describe(dtype: np.dtype[Any]) -> Any:
     """What stands for ``dtype`` in a header."""
     from numpy.lib import format as npy
 
-    try:
-        with warnings.catch_warnings():
-            if _has_metadata(dtype) or dtype.hasobject:  # said by `lost`, or just below
-                warnings.simplefilter("ignore", UserWarning)
+    cause = None
+    if dtype.hasobject:
+        what = "Python objects"
+    elif _has_metadata(dtype):
+        what = "the metadata of a dtype"
+    else:
+        what = f"arrays of {dtype}"
+        try:
             descr = npy.dtype_to_descr(dtype)
-        if not dtype.hasobject and npy.descr_to_dtype(descr) == dtype:
-            return descr
-        cause = None
-    except ValueError as error:  # fields that overlap, or lie in another order
-        cause = error
-    what = "Python objects" if dtype.hasobject else f"arrays of {dtype}"
+            if npy.descr_to_dtype(descr) == dtype:  # not so for types of other libraries
+                return descr
+        except ValueError as error:  # fields that overlap, or lie in another order
+            cause = error
     raise SerializationError(
         f"numpy's files cannot hold {what}: convert the array with .astype(), or "
         'use serializer="cloudpickle", which stores nearly everything.'
@@ -106,4 +98,8 @@ def _form(header: bytes, encoding: str) -> tuple[np.dtype[Any], tuple[int, ...],
     from numpy.lib import format as npy
 
     form: dict[str, Any] = ast.literal_eval(header.decode(encoding).strip())
-    return npy.descr_to_dtype(form["descr"]), form["shape"], form["fortran_order"]
+    dtype, shape, fortran = npy.descr_to_dtype(form["descr"]), form["shape"], form["fortran_order"]
+    # Objects would be pointers, to wherever the file says.
+    if dtype.hasobject or not isinstance(shape, tuple) or min(shape, default=0) < 0 or not isinstance(fortran, bool):
+        raise DamagedEntry(f"this is no header of ours: {form}")
+    return dtype, shape, fortran
