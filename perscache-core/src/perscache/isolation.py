@@ -58,8 +58,8 @@ def isolated(folder: str | PathLike[str]) -> Iterator[LocalFileStorage]:
             os.environ.pop(_VARIABLE, None)
         else:
             os.environ[_VARIABLE] = former
-        isolation.end()
         statistics.discard(storage.ledger())
+        isolation.end()
 
 
 def enroll(one: Movable, *, given: bool) -> None:

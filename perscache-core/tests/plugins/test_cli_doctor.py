@@ -237,12 +237,14 @@ def test_the_folder_of_the_default_storage_is_tried(doctor):
     assert (place["exists"], list(Path(".cache").iterdir())) == (True, [])
 
 
-def test_a_folder_that_cannot_be_written_is_wrong(doctor):
+def test_a_folder_that_cannot_be_written_is_wrong_unless_nothing_is_to_be_written(doctor, monkeypatch):
     Path("file").write_text("")
     told = doctor(storage="file/cache", problems=1)
     assert told["storage"][0]["writable"] is False
     assert f"{Path('file/cache').absolute()} cannot be written" in told["problems"][0]
     assert told["problems"][0].endswith("name another folder with PERSCACHE_STORAGE")
+    monkeypatch.setenv("PERSCACHE_MODE", "readonly")
+    assert doctor(storage="file/cache")["storage"][0]["writable"] is False
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="its locks are others")

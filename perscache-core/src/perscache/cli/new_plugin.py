@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import shlex
 import sys
 from pathlib import Path
 from string import Template
@@ -48,7 +49,7 @@ def new_plugin(options: argparse.Namespace) -> int:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8", newline="\n")
         say(f"wrote {path}")
-    say(f"Now: cd {folder}; pip install --editable '.[test]'; pytest")
+    say(f"Now: cd {shlex.quote(str(folder))}; pip install --editable '.[test]'; pytest")
     return 0
 
 

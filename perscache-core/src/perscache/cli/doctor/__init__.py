@@ -23,7 +23,8 @@ def doctor(options: argparse.Namespace) -> int:
         offered = [check(offer) for offer in offers()]
         _judge(offered, diagnosis)
         in_force = settings.examine(diagnosis)
-        storage = places.examine(options.storage, diagnosis)
+        mode = next(setting["value"] for setting in in_force if setting["name"] == "mode")
+        storage = places.examine(options.storage, diagnosis, writes=mode not in {"bypass", "readonly", "offline"})
     python = {"version": platform.python_version(), "executable": sys.executable, "platform": platform.platform()}
     if options.json:
         display.say_json(

@@ -18,22 +18,25 @@ _NETWORK: Final = frozenset(
 _FLEETING: Final = {"overlay": "ends with its container", "ramfs": "is memory", "tmpfs": "is memory"}
 
 
-def examine(asked: str | None, diagnosis: Diagnosis) -> list[dict[str, Any]]:
-    """What is known of the storage that ``Cache(storage=asked)`` uses, tier by tier. Only local folders are tried."""
+def examine(asked: str | None, diagnosis: Diagnosis, *, writes: bool) -> list[dict[str, Any]]:
+    """What is known of the storage that ``Cache(storage=asked)`` uses, tier by tier. Only local folders are tried.
+
+    That nothing can be written there is wrong unless the mode in force does not write.
+    """
     try:
         storage = configured_storage(asked)
     except PerscacheError as error:
         diagnosis.wrong(str(error))
         return []
     tiers: tuple[Storage, ...] = getattr(storage, "tiers", (storage,))
-    return [_local(tier, diagnosis) if isinstance(tier, LocalFileStorage) else _other(tier) for tier in tiers]
+    return [_local(tier, diagnosis, writes) if isinstance(tier, LocalFileStorage) else _other(tier) for tier in tiers]
 
 
 def _other(storage: Storage) -> dict[str, Any]:
     return {"storage": storage.identity, "tried": False}
 
 
-def _local(storage: LocalFileStorage, diagnosis: Diagnosis) -> dict[str, Any]:
+def _local(storage: LocalFileStorage, diagnosis: Diagnosis, writes: bool) -> dict[str, Any]:
     import shutil
 
     folder = storage.location
@@ -52,10 +55,11 @@ def _local(storage: LocalFileStorage, diagnosis: Diagnosis) -> dict[str, Any]:
         facts["locks"] = _locks_work(present)
     except OSError as error:
         facts["writable"] = False
-        diagnosis.wrong(
-            f"{folder} cannot be written ({error.strerror or error}), so that nothing is kept there: let {_user()} "
-            f"write in {present}, or name another folder with PERSCACHE_STORAGE"
-        )
+        if writes:
+            diagnosis.wrong(
+                f"{folder} cannot be written ({error.strerror or error}), so that nothing is kept there: let {_user()} "
+                f"write in {present}, or name another folder with PERSCACHE_STORAGE"
+            )
     if facts["locks"] is False:
         diagnosis.wrong(
             f"{folder} lies on a file system ({kind}) without locks, so that processes compute the same at the same "
@@ -116,7 +120,8 @@ def _locks_work(folder: Path) -> bool | None:
         if not lock.acquire(()):
             return False
         try:
-            asked = subprocess.run([sys.executable, "-c", _ASK, trial, path], capture_output=True, check=False)  # noqa: S603
+            command = [sys.executable, "-P", "-c", _ASK, trial, path]
+            asked = subprocess.run(command, capture_output=True, check=False)  # noqa: S603
         finally:
             lock.release()
     return {3: False, 4: True, 5: False}.get(asked.returncode)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
 from ... import config
 from ...errors import ConfigurationError, PerscacheError
+from ...events import Observers
 from ...modes import Mode
 from ...plugins import discovery, registry
 from ...trouble import OnError
@@ -46,18 +48,13 @@ def examine(diagnosis: Diagnosis) -> list[dict[str, Any]]:
     return [{"name": name, "value": value, "source": source} for name, (value, source) in found.items()]
 
 
-def _observers(names: list[str]) -> None:
-    for name in names:
-        registry.observer(name)
-
-
 _MEANINGS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "serializer": registry.serializer,
     "ttl": seconds,
     "max_size": size_in_bytes,
     "mode": Mode.named,
     "on_error": OnError.named,
-    "observers": _observers,
+    "observers": Observers,
 }
 
 
@@ -100,5 +97,6 @@ def _passed_over(folder: Path) -> Iterator[str]:
     for place in (folder, *folder.parents):
         for name, mark in (("perscache.toml", ""), ("pyproject.toml", "[tool.perscache]")):
             file = place / name
-            if file != nearest and file.is_file() and mark in file.read_text("utf-8", "replace"):
-                yield f"{file} is not read, because {nearest} is nearer: move its settings there"
+            with suppress(OSError):
+                if file != nearest and mark in file.read_text("utf-8", "replace"):
+                    yield f"{file} is not read, because {nearest} is nearer: move its settings there"
