@@ -519,6 +519,22 @@ def test_many_calls_ask_lower_tiers_for_the_missing_ones_only(memory, local, far
     assert len(list(memory.entries())) == 11
 
 
+def test_many_results_in_memory_need_no_thread(far):
+    class Watched(MemoryStorage):
+        def load(self, path: str, max_age: float | None = None) -> Stored:
+            asked_in.append(threading.current_thread())
+            return super().load(path, max_age)
+
+    asked_in: list[threading.Thread] = []
+    memory = Watched()
+    paths = [f"f/{number:040x}.json" for number in range(100)]
+    for path in paths:
+        put(memory, path.encode(), path=path)
+    found = list(TieredStorage([memory, far]).load_many(paths))
+    assert [bytes(stored.data).decode() for stored in found] == paths
+    assert set(asked_in) == {threading.main_thread()}
+
+
 # --- Writing.
 
 
@@ -706,6 +722,86 @@ def test_a_result_replaced_while_the_old_one_is_on_its_way_up_stays_replaced(tie
     assert load(tiers) == b"old"
     assert load(tiers) == b"new"
     assert b"old" not in (held(memory), held(local))
+
+
+def test_a_result_read_while_it_is_being_removed_does_not_come_back(memory, local):
+    read, removed = threading.Event(), threading.Event()
+
+    class Overtaken(Far):
+        def delete(self, path: str) -> bool:
+            reader.start()
+            assert read.wait(60)
+            return super().delete(path)
+
+    far = Overtaken()
+    tiers = TieredStorage([memory, local, far])
+    put(far, b"1")
+    far.between = lambda: (read.set(), removed.wait(60))
+    reader = threading.Thread(target=tiers.load, args=(PATH,))
+    assert tiers.delete(PATH)
+    removed.set()
+    reader.join()
+    assert held(tiers) is None
+
+
+class Slow(LocalFileStorage):
+    """Files that take a copy only when they are told to."""
+
+    def __init__(self, location: Path) -> None:
+        super().__init__(location)
+        self.asked, self.told = threading.Event(), threading.Event()
+
+    def fill(self, entry: Entry, data: bytes) -> bool:
+        self.asked.set()
+        assert self.told.wait(60)
+        return super().fill(entry, data)
+
+
+def test_a_copy_whose_caller_was_cancelled_is_taken_out_again_if_it_has_to(tmp_path, far):
+    slow = Slow(tmp_path / "slow")
+    tiers = TieredStorage([slow, far])
+    put(far, b"1")
+
+    async def go() -> None:
+        reading = asyncio.create_task(tiers.aload(PATH))
+        assert await asyncio.to_thread(slow.asked.wait, 60)
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+        tiers.delete(PATH)
+        slow.told.set()
+
+    asyncio.run(go())
+    assert held(tiers) is None
+
+
+def test_a_copy_whose_caller_was_cancelled_before_it_began_is_made_all_the_same(tmp_path, local, far):
+    tiers = TieredStorage([local, far])
+    put(far, b"1")
+    submitted: list[object] = []
+    free = threading.Event()
+
+    class OneThread(ThreadPoolExecutor):
+        def submit(self, work, /, *args, **kwargs):
+            submitted.append(work)
+            return super().submit(work, *args, **kwargs)
+
+    async def go() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(OneThread(1))
+        # When the result is there, the only thread has something else to do first.
+        far.between = lambda: loop.call_soon_threadsafe(loop.run_in_executor, None, free.wait, 60)
+        reading = asyncio.create_task(tiers.aload(PATH))
+        while len(submitted) < 3:  # noqa: ASYNC110 -- to wait in a thread would take the only one
+            await asyncio.sleep(0)
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+        assert held(local) is None
+        free.set()
+
+    asyncio.run(go())
+    assert held(local) == b"1"
 
 
 def test_a_change_of_another_entry_voids_no_copy(tiers, memory, far):
@@ -1232,8 +1328,12 @@ def test_all_modes_and_colours_of_calls_work_on_tiers(memory, local, far):
         assert double(1) == 2
     with cache.mode("readonly"):
         double(5)
+        memory.clear()
+        assert double(1) == 2
     assert ran == [1, 3, 1, 5]
     assert held(far, double.cache.key(5)) is None
+    # What is there already may come nearer in every mode.
+    assert held(memory, double.cache.key(1)) == b"2"
     double.cache.put(7, 1)
     assert [json.loads(held(tier, double.cache.key(1))) for tier in (memory, local, far)] == [7, 7, 7]
     assert double.cache_invalidate(1)

@@ -11,26 +11,30 @@ stays there until it expires.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import datetime
 from itertools import islice
-from typing import Any, ClassVar, Final, NamedTuple, TypeAlias, TypeVar
+from typing import Any, ClassVar, Final, TypeAlias, TypeVar
 
 from ..buffers import Buffer, Form, Pieces
 from ..entry import Entry, Stored, moment
-from ..errors import CacheExpired, CacheMiss, ConfigurationError, DamagedEntry, StorageError, Unsupported
+from ..errors import CacheMiss, ConfigurationError, StorageError, Unsupported
 from .base import Ledger, Lock, Storage
 from .failures import Failures
 from .fills import Fill, Fills
 from .flat import Unfolded
 from .joint import JointLock
 from .memory import MemoryStorage
+from .search import Found, search
 from .twins import Step, Steps, arun, run
 
 T = TypeVar("T")
 Listener: TypeAlias = Callable[[Storage, Entry, str], None]
+
+_TOGETHER: Final = 256
+"""Paths that are looked for in memory before the missing ones are looked for below."""
 
 _COUNTED: Final = 5000
 """Entries up to which those that went from all tiers are counted one by one."""
@@ -82,7 +86,7 @@ class TieredStorage(Storage):
         except Exception as error:  # noqa: BLE001  # Whatever it is, the next tier is asked.
             fill = self._fills.begin(path)
             try:
-                found = run(self._search(path, max_age, form, error))
+                found = run(search(self._tiers, error, path, max_age, form))
             except BaseException:
                 self._fills.end(fill)
                 raise
@@ -90,17 +94,19 @@ class TieredStorage(Storage):
         return found.stored
 
     def load_many(
-        self, paths: Sequence[str], max_age: float | None = None, form: Form | None = None
+        self, paths: Iterable[str], max_age: float | None = None, form: Form | None = None
     ) -> Generator[Stored | Exception, None, None]:
         """See `Storage.load_many`. What is in memory needs no thread."""
-        near: list[Stored | Exception] = []
-        if isinstance(self._first, MemoryStorage):
-            near = list(self._first.load_many(paths, max_age))
-            paths = [path for path, found in zip(paths, near, strict=True) if isinstance(found, Exception)]
-        with closing(super().load_many(paths, max_age, form)) as below:
-            for found in near:
-                yield next(below) if isinstance(found, Exception) else found
-            yield from below
+        if not isinstance(self._first, MemoryStorage):
+            yield from super().load_many(paths, max_age, form)
+            return
+        ahead = iter(paths)
+        while some := list(islice(ahead, _TOGETHER)):
+            near = list(self._first.load_many(some, max_age))
+            missing = [path for path, found in zip(some, near, strict=True) if isinstance(found, Exception)]
+            with closing(super().load_many(missing, max_age, form)) as below:
+                for found in near:
+                    yield next(below) if isinstance(found, Exception) else found
 
     async def aload(self, path: str, max_age: float | None = None, form: Form = "bytes") -> Stored:
         """`load`, each tier as it does that for an event loop."""
@@ -112,7 +118,7 @@ class TieredStorage(Storage):
         except Exception as error:  # noqa: BLE001
             fill = self._fills.begin(path)
             try:
-                found = await arun(self._search(path, max_age, form, error))
+                found = await arun(search(self._tiers, error, path, max_age, form))
             except BaseException:
                 self._fills.end(fill)
                 raise
@@ -126,26 +132,7 @@ class TieredStorage(Storage):
             await asyncio.shield(copying)
         return found.stored
 
-    def _search(self, path: str, max_age: float | None, form: Form, met: Exception) -> Steps[_Found]:
-        """What the tiers after the first have, which raised ``met``."""
-        so_far = _Misses()
-        so_far.add(self._first, met)
-        for number, tier in enumerate(self._tiers[1:], 1):
-            if not tier.may_hold(path):
-                continue
-            how = (path, max_age, form) if tier.zero_copy and form != "bytes" else (path, max_age)
-            try:
-                stored: Stored = yield Step(tier, "load", how)
-            except Exception as error:  # noqa: BLE001
-                so_far.add(tier, error)
-            else:
-                self._survived(so_far.failures, "read", path)
-                # A copy of unknown age would be older than any time to live.
-                useful = stored.created is not None or max_age is None
-                return _Found(path, stored, so_far.lacking if useful else [], self._tiers[:number])
-        raise so_far.verdict(f"{path} is not in {self.identity}")
-
-    def _copy_up(self, fill: Fill, found: _Found) -> None:
+    def _copy_up(self, fill: Fill, found: Found) -> None:
         """Keep what was found in the tiers that lack it. Never raises: that would cost the value."""
         failures, begun = Failures(), False
         try:
@@ -164,22 +151,24 @@ class TieredStorage(Storage):
                     for tier in reversed(found.above):
                         with suppress(Exception):
                             tier.delete(found.path)
+        self._survived(found.failures, "read", found.path)
         self._survived(failures, "fill", found.path)
 
     def latest(self, path: str) -> Stored:
         """From the lowest tier that can answer: it is shared most widely."""
         failures = Failures()
         for tier in reversed(self._tiers):
+            if not tier.may_hold(path):
+                break
             try:
-                if tier.may_hold(path):
-                    return tier.latest(path)
+                return tier.latest(path)
             except (FileNotFoundError, CacheMiss):
-                pass
+                break
             except Exception as error:  # noqa: BLE001
                 failures.add(tier, error)
-                continue
-            raise FileNotFoundError(f"{path} is not in {tier.identity}")
-        raise failures.error()
+        else:
+            raise failures.error()
+        raise FileNotFoundError(f"{path} is not in {tier.identity}")
 
     def lock(self, path: str) -> Lock | None:
         """Those of all tiers that have locks."""
@@ -403,48 +392,6 @@ class TieredStorage(Storage):
     def _survived(self, failures: Failures, deed: str, path: str) -> None:
         if not self.quiet:
             failures.warn(deed, path)
-
-
-class _Found(NamedTuple):
-    """What a look-up found below the first tier."""
-
-    path: str
-    stored: Stored
-    lacking: Sequence[Storage]
-    """The tiers above that can take a copy."""
-    above: Sequence[Storage]
-    """All tiers above."""
-
-    def entry(self) -> Entry:
-        """What to keep of it with a copy; the epoch stands for a time that is not known."""
-        stored, size = self.stored, len(self.stored.data)
-        created = moment(stored.created or 0.0)
-        if stored.entry is None:
-            return Entry(self.path, created, size, compute_time=stored.compute_time)
-        return replace(stored.entry, path=self.path, created=created, size=size)
-
-
-class _Misses:
-    """What a look-up came to in the tiers that gave nothing."""
-
-    def __init__(self) -> None:
-        self.failures: Final = Failures()
-        self.lacking: Final[list[Storage]] = []
-        self._expired: CacheExpired | None = None
-
-    def add(self, tier: Storage, error: Exception) -> None:
-        """``tier`` raised ``error``."""
-        absent = isinstance(error, FileNotFoundError | CacheMiss)
-        if isinstance(error, CacheExpired):
-            self._expired = self._expired or error
-        if not absent:
-            self.failures.add(tier, error)
-        if absent or isinstance(error, DamagedEntry):
-            self.lacking.append(tier)
-
-    def verdict(self, absent: str) -> Exception:
-        """Why there is no value; ``absent`` where that is all that can be said."""
-        return self.failures.error() if self.failures else self._expired or FileNotFoundError(absent)
 
 
 def _informs(entry: Entry) -> bool:
