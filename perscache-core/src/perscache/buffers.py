@@ -24,6 +24,11 @@ class Pieces:
 
     __slots__ = ("_size", "buffers")
 
+    @classmethod
+    def of(cls, data: Buffer | Pieces) -> Pieces:
+        """``data`` in pieces, if only in one."""
+        return data if isinstance(data, Pieces) else cls((data,))
+
     def __init__(self, buffers: Iterable[Buffer]) -> None:
         """TypeError for what is no buffer, or has gaps."""
         views = [memoryview(buffer) for buffer in buffers]

@@ -311,8 +311,7 @@ class LocalFileStorage(Storage):
             try:
                 if self.shared:  # what the umask took away
                     os.chmod(temporary, layout.file_mode)
-                pieces = data if isinstance(data, Pieces) else Pieces((data,))
-                place.seal.write(fd, pieces, place.seed, seconds, file)
+                place.seal.write(fd, data, place.seed, seconds, file)
                 now = time.time_ns()
                 written = int(entry.created.timestamp() * 1e9) if copy else now
                 os.utime(fd if _SETS_TIMES_BY_FD else temporary, ns=(now, marked(written)))

@@ -55,7 +55,7 @@ class Seal(ABC):
     """Bytes that it adds to the file."""
 
     @abstractmethod
-    def write(self, fd: int, value: Pieces, seed: int, seconds: float | None, file: str) -> None:
+    def write(self, fd: int, value: Buffer | Pieces, seed: int, seconds: float | None, file: str) -> None:
         """Write ``value`` with its seal to ``fd``, which is empty and will be published as ``file``."""
 
     @abstractmethod
@@ -87,17 +87,16 @@ class Tail(Seal):
     def _parse(self, tail: bytes) -> tuple[int, int]:
         """The bits and the digest that ``tail`` says. ValueError where it says none."""
 
-    def write(self, fd: int, value: Pieces, seed: int, seconds: float | None, file: str) -> None:
+    def write(self, fd: int, value: Buffer | Pieces, seed: int, seconds: float | None, file: str) -> None:
         """Small values with their tail in one go."""
         bits = _bits(seconds)
-        state = xxh3_64(seed=seed ^ bits)
         if len(value) < PIECEMEAL:
             small = bytes(value)
-            state.update(small)
-            write_all(fd, small, self._tail(small[-1:], bits, state.intdigest()))
-        else:
-            write_hashed(fd, value, state)
-            write_all(fd, self._tail(value.end(1), bits, state.intdigest()))
+            write_all(fd, small, self._tail(small[-1:], bits, xxh3_64_intdigest(small, seed ^ bits)))
+            return
+        pieces, state = Pieces.of(value), xxh3_64(seed=seed ^ bits)
+        write_hashed(fd, pieces, state)
+        write_all(fd, self._tail(pieces.end(1), bits, state.intdigest()))
 
     def read(self, fd: int, size: int, seed: int, file: str, form: Form) -> tuple[Buffer, float | None]:
         """Small files in one piece, others without their tail."""
@@ -166,12 +165,12 @@ class Gap(Trailer):
 
     _end = struct.Struct("<I4s")
 
-    def write(self, fd: int, value: Pieces, seed: int, seconds: float | None, file: str) -> None:
+    def write(self, fd: int, value: Buffer | Pieces, seed: int, seconds: float | None, file: str) -> None:
         """Pages, seal, footer."""
         bits = _bits(seconds)
-        state = xxh3_64(seed=seed ^ bits)
-        position = self._footer(value.end(8), len(value)) or len(value)
-        pages, footer = value.split(position)
+        pieces, state = Pieces.of(value), xxh3_64(seed=seed ^ bits)
+        position = self._footer(pieces.end(8), len(pieces)) or len(pieces)
+        pages, footer = pieces.split(position)
         write_hashed(fd, pages, state)
         os.lseek(fd, self.room, os.SEEK_CUR)
         write_hashed(fd, footer, state)
@@ -273,11 +272,11 @@ class Beside(Seal):
     _attribute = "user.perscache"
     _most_records = 16
 
-    def write(self, fd: int, value: Pieces, seed: int, seconds: float | None, file: str) -> None:
+    def write(self, fd: int, value: Buffer | Pieces, seed: int, seconds: float | None, file: str) -> None:
         """The value as it is, its seal on the descriptor or in the hidden file."""
         bits = _bits(seconds)
         state = xxh3_64(seed=seed ^ bits)
-        write_hashed(fd, value, state)
+        write_hashed(fd, Pieces.of(value), state)
         record = _record(bits, state.intdigest())
         if hasattr(os, "setxattr"):
             with suppress(OSError):
