@@ -208,7 +208,9 @@ _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 def _folder(name: str) -> str:
     """A name as a folder: what is unsafe anywhere is replaced, and then told apart by 8 hex digits."""
     safe = re.sub(r"[^A-Za-z0-9._-]", "_", name).strip(".") or "_"
-    if safe == name and len(safe) <= _LONGEST_FOLDER and not _RESERVED.fullmatch(safe):
+    if _RESERVED.fullmatch(safe):  # with whatever stands behind a dot
+        safe = f"_{safe}"
+    if safe == name and len(safe) <= _LONGEST_FOLDER:
         return safe
     return f"{safe[: _LONGEST_FOLDER - 9]}-{blake3(name.encode('utf-8', 'surrogatepass')).hexdigest(4)}"
 

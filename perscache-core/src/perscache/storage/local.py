@@ -352,7 +352,7 @@ class LocalFileStorage(Storage):
                 status.st_mtime + (entry.expires - entry.created).total_seconds() < time.time()
             )
             if expired or present != file:  # renaming over a file costs three times as much
-                os.unlink(present)
+                _patiently(os.unlink, present)
         return old
 
     def _note(self, place: Place, file: str, entry: Entry) -> None:

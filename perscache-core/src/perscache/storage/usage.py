@@ -23,12 +23,16 @@ from .layout import Layout, open_plain
 if sys.platform == "win32":
     import msvcrt
 
+    _BEYOND = 1 << 40  # what is locked cannot be read, not even by its holder through another descriptor
+
     def _try_lock(fd: int) -> None:
-        os.lseek(fd, 0, os.SEEK_SET)
+        os.lseek(fd, _BEYOND, os.SEEK_SET)
         msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
 
     def _unlock(fd: int) -> None:
-        """Closing does it."""
+        with suppress(OSError):
+            os.lseek(fd, _BEYOND, os.SEEK_SET)
+            msvcrt.locking(fd, msvcrt.LK_UNLCK, 1)
 
 else:
     import fcntl
