@@ -89,6 +89,14 @@ def test_a_replaced_value_counts_once(tmp_path):
     assert held(tmp_path) == {numbered(0), numbered(2)}
 
 
+def test_the_oldest_value_keeps_to_the_limit_when_a_larger_one_replaces_it(tmp_path):
+    storage = LocalFileStorage(tmp_path, max_size=300)
+    for number in range(3):
+        storage.write(numbered(number), b"x" * 100)
+    storage.write(numbered(0), b"x" * 150)
+    assert held(tmp_path) == {numbered(0), numbered(2)}
+
+
 def test_a_smaller_limit_acts_on_what_is_there_already(tmp_path):
     wide = LocalFileStorage(tmp_path)
     for number in range(50):

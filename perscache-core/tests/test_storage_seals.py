@@ -8,6 +8,7 @@ import os
 import pickle
 import shutil
 import zipfile
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 
@@ -206,6 +207,27 @@ def test_parquet_readers_open_the_file_with_the_seal_between_pages_and_footer(tm
 # --- Seals beside the file.
 
 
+def damages(seal: bytes) -> Iterator[bytes]:
+    """A seal with a bit flipped in each byte, and cut at each length."""
+    for position in range(len(seal)):
+        yield seal[:position] + bytes([seal[position] ^ 1 << position % 8]) + seal[position + 1 :]
+        yield seal[:position]
+
+
+@pytest.mark.skipif(not hasattr(os, "setxattr"), reason="no extended attributes on this system")
+def test_a_flipped_bit_and_a_cut_of_a_seal_in_an_attribute_are_found(tmp_path):
+    storage, file, data = sealed(tmp_path, "csv")
+    try:
+        seal = os.getxattr(file, "user.perscache")
+    except OSError:
+        pytest.skip("this file system keeps no extended attributes")
+    for damaged in damages(seal):
+        storage.write(path("csv"), data)
+        os.setxattr(file, "user.perscache", damaged)
+        with pytest.raises(DamagedEntry):
+            storage.load(path("csv"))
+
+
 @pytest.fixture
 def no_attributes(monkeypatch):
     """A file system that keeps no extended attributes."""
@@ -239,6 +261,15 @@ class TestWithoutExtendedAttributes:
         file.write_bytes(b"a,b\n1,3\n")
         with pytest.raises(DamagedEntry):
             storage.load(path("csv"))
+
+    def test_a_flipped_bit_and_a_cut_of_the_seal_are_found(self, tmp_path):
+        storage, file, data = sealed(tmp_path, "csv")
+        seal = file.with_name(f".{NAME}.csv.seal")
+        for damaged in damages(seal.read_bytes()):
+            storage.write(path("csv"), data)
+            seal.write_bytes(damaged)
+            with pytest.raises(DamagedEntry):
+                storage.load(path("csv"))
 
     def test_a_seal_file_full_of_noise_is_a_seal_that_does_not_match(self, tmp_path):
         storage, file, data = sealed(tmp_path, "csv")
