@@ -60,7 +60,8 @@ class Delivery:
         self._executor: Final = settings.executor
         local = batch.plan.storage.local
         # One at a time, where looking ahead would gain nothing.
-        self._ahead: Final = 1 if self._executor is None and local else settings.ahead
+        straight = self._executor is None and (local or not batch.mode.reads)
+        self._ahead: Final = 1 if straight else settings.ahead
         self._enough: Final = self._ahead - 1 if local else self._ahead // 2
         """The most calls in the line with which look-ups start anew: where they go together, with many."""
         self._asked: Final[deque[Place]] = deque()
@@ -142,24 +143,21 @@ class Delivery:
 
     def _send(self, place: Place) -> None:
         if self._executor is not None and self._batch.to_make(place):
-            _send(self._batch, place, self._executor)
+            _submit(self._batch, place, self._executor)
 
     def _made(self, place: Place) -> Result[Any] | Raised:
+        if place.first is not None:
+            return run(self._batch.again(place, place.first))
+        errand = self._batch.errand(place)
+        if place.future is None:
+            return _caught(errand.result)
         try:
-            if place.first is not None:
-                return run(self._batch.again(place, place.first))
-            errand = self._batch.errand(place)
-            if place.future is None:
-                return errand.result()
-            try:
-                came = place.future.result()
-            except Exception:
-                if not place.future.cancelled():
-                    errand.lost()
-                raise
-            return errand.received(came)
+            came = place.future.result()
         except Exception as error:  # noqa: BLE001  # It is raised, or handed out, in its turn.
+            if not place.future.cancelled():
+                errand.lost()
             return Raised(error)
+        return _caught(errand.received, came)
 
 
 class AsyncDelivery:
@@ -242,8 +240,10 @@ class AsyncDelivery:
         errand = self._batch.errand(place)
         if self._executor is None or not self._batch.mode.computes:
             async with self._running:
-                return await (errand.aresult() if self._batch.asynchronous else asyncio.to_thread(errand.result))
-        _send(self._batch, place, self._executor)
+                return await (
+                    errand.aresult() if self._batch.asynchronous else asyncio.to_thread(_caught, errand.result)
+                )
+        _submit(self._batch, place, self._executor)
         if place.future is None:
             return place.outcome
         try:
@@ -253,14 +253,22 @@ class AsyncDelivery:
                 errand.lost()
             raise
         # What came from another process may have to be stored, or made again, here.
-        return came if isinstance(came, Result) else await asyncio.to_thread(errand.received, came)
+        return came if isinstance(came, Result) else await asyncio.to_thread(_caught, errand.received, came)
+
+
+def _caught(work: Callable[..., Result[Any]], *args: Any) -> Result[Any] | Raised:
+    """What ``work`` comes to. A future of asyncio cannot be told of a StopIteration, and would wait for ever."""
+    try:
+        return work(*args)
+    except Exception as error:  # noqa: BLE001  # It is raised, or handed out, in its turn.
+        return Raised(error)
 
 
 def _none() -> Generator[Any, None, None]:
     yield from ()
 
 
-def _send(batch: Batch, place: Place, executor: Executor) -> None:
+def _submit(batch: Batch, place: Place, executor: Executor) -> None:
     """Give the call to the executor; where that takes no more, there will be no result."""
     if batch.broken is None:
         try:

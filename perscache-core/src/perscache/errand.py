@@ -104,9 +104,13 @@ class Errand:
 
     # --- By way of an executor, which calls it, or pickles it and calls what comes out.
 
-    def __call__(self) -> Result[Any]:
+    def __call__(self) -> Result[Any] | Raised:
         """`result`, in the context of who sent it: its modes, and the computations that it is a part of."""
-        return self._context.run(self.result)
+        try:
+            return self._context.run(self.result)
+        except StopIteration as error:
+            # Which asyncio's futures cannot carry.
+            return Raised(error)
 
     def __reduce__(self) -> tuple[Any, ...]:
         storage = self._sender.calls.plan.storage
@@ -128,9 +132,9 @@ class Errand:
 
         return uuid.uuid4().hex
 
-    def received(self, came: Result[Any] | bytes) -> Result[Any]:
+    def received(self, came: Result[Any] | Raised | bytes) -> Result[Any]:
         """The result of what came back from the executor; raises what the function raised."""
-        return came if isinstance(came, Result) else self._unpacked(pickle.loads(came))
+        return self._unpacked(pickle.loads(came)) if isinstance(came, bytes) else settle(came)
 
     def lost(self) -> None:
         """Nothing came back but an exception: of another process it is not known here that the call was a miss."""
@@ -256,7 +260,7 @@ def _abroad(function: bytes, ordered: bytes) -> bytes:
         with modes.within(order.switches):
             outcome = _made(Sender(handle, calls), plan, order)
     except Exception as error:
-        if _survives(error, pickle.dumps):
+        if _survives(error, pickle.dumps) and not isinstance(error, StopIteration):
             # To the executor as well the call has failed: Dask may be set to try again.
             raise
         outcome = Raised(_sendable(error))
