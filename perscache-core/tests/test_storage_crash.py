@@ -13,11 +13,13 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from perscache import Cache, PerscacheWarning
 from perscache.entry import Entry, moment
 from perscache.errors import DamagedEntry
 from perscache.storage.layout import Layout
@@ -148,30 +150,58 @@ def test_a_disk_that_is_full_costs_the_new_entry_only(tmp_path, extension):
     assert not list(location.rglob("*.tmp"))
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux") or os.geteuid() != 0, reason="only root mounts a small disk")
-def test_a_small_disk_fills_up_and_everything_on_it_stays_readable(tmp_path):
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """One of 600 KB."""
+    if not sys.platform.startswith("linux") or os.geteuid() != 0:
+        pytest.skip("only root mounts a small disk")
     disk = tmp_path / "disk"
     disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600k", "none", str(disk)], check=False)
-    if mounted.returncode:
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600k", "none", str(disk)], check=False).returncode:
         pytest.skip("nothing may be mounted here")
-    try:
-        storage = LocalFileStorage(disk / "cache")
-        full = 0
-        for number in range(200):
-            path = f"f{number % 3}/{number:016x}.{EXTENSIONS[number % 5]}"
-            try:
-                storage.write(path, f"{path} ".encode() * 200)
-            except OSError as error:
-                full += error.errno == errno.ENOSPC
-        assert full > 10
-        assert assert_every_entry_is_whole(disk / "cache") == 200 - full
-        assert not list(disk.rglob("*.tmp"))
-        assert storage.clear() == 200 - full
-        storage.write(f"f/{7:016x}.json", b"1")
-        assert storage.load(f"f/{7:016x}.json").data == b"1"
-    finally:
-        subprocess.run(["umount", "-l", str(disk)], check=True)
+    yield disk
+    subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_a_small_disk_fills_up_and_everything_on_it_stays_readable(disk):
+    storage = LocalFileStorage(disk / "cache")
+    full = 0
+    for number in range(200):
+        path = f"f{number % 3}/{number:016x}.{EXTENSIONS[number % 5]}"
+        try:
+            storage.write(path, f"{path} ".encode() * 200)
+        except OSError as error:
+            full += error.errno == errno.ENOSPC
+    assert full > 10
+    assert assert_every_entry_is_whole(disk / "cache") == 200 - full
+    assert not list(disk.rglob("*.tmp"))
+    assert storage.clear() == 200 - full
+    storage.write(f"f/{7:016x}.json", b"1")
+    assert storage.load(f"f/{7:016x}.json").data == b"1"
+
+
+@pytest.mark.parametrize("trouble", ["full", "read-only"])
+def test_a_disk_that_takes_no_more_gives_what_it_has_and_costs_no_result(disk, trouble):
+    runs = []
+
+    def f(x, runs):
+        runs.append(x)
+        return [x] * 1000
+
+    # A file that is open for writing, as that of the locks, keeps a disk from becoming read-only.
+    assert Cache("json", disk / "cache", lock=False)(ignore="runs")(f)(1, runs) == [1] * 1000
+    if trouble == "full":
+        with suppress(OSError), (disk / "filler").open("wb") as filler:
+            filler.write(bytes(10**6))
+    else:
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+    f = Cache("json", LocalFileStorage(disk / "cache", max_entries=50))(ignore="runs")(f)
+    with pytest.warns(PerscacheWarning, match="not stored") as warned:
+        values = [f(x, runs) for x in (1, 2, 3, 2, 1)]
+    assert len(warned) == 1
+    assert values == [[x] * 1000 for x in (1, 2, 3, 2, 1)]
+    assert runs == [1, 2, 3, 2]
+    assert f.cache_info()[:2] == (2, 3)
 
 
 def test_a_folder_that_vanishes_is_a_miss_and_comes_back(tmp_path):

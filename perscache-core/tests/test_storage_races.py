@@ -85,6 +85,40 @@ def test_all_who_ask_for_one_key_get_one_computation(tmp_path, serializer):
     assert (tmp_path / "runs").read_text() == "1\n"
 
 
+def test_of_many_who_wait_for_a_leader_that_is_killed_one_computes(tmp_path):
+    tell = told(tmp_path / "runs")
+
+    @Cache("json", tmp_path / "cache")(ignore="tell")
+    def slow(tell):
+        tell("run")
+        time.sleep(0.1 if (tmp_path / "killed").exists() else 300)
+        return "done"
+
+    leader = FORK.Process(target=slow, args=(tell,))
+    leader.start()
+    while not (tmp_path / "runs").exists():
+        time.sleep(0.01)
+    waiting = FORK.Event()
+
+    def kill() -> None:
+        waiting.wait(60)
+        time.sleep(0.3)
+        (tmp_path / "killed").touch()
+        leader.kill()
+        leader.join()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+
+    def work(number: int) -> None:
+        waiting.set()
+        assert slow(tell) == "done"
+
+    in_all_threads(work)
+    killer.join()
+    assert (tmp_path / "runs").read_text() == "run\nrun\n"
+
+
 def test_a_thousand_keys_of_all_at_a_limit_give_right_values_and_keep_it(tmp_path):
     location = tmp_path / "cache"
 
