@@ -821,6 +821,7 @@ def test_exceptions_arrive_whatever_pickle_thinks_of_them(cache, processes):
     assert type(local).__qualname__ == Local.__qualname__
     assert isinstance(odd, perscache.PerscacheError)
     assert str(odd) == "Odd: odd"
+    assert "Odd(1, 2)" in odd.__notes__[0]  # Where it was raised.
     assert isinstance(stop, StopIteration)
     assert f.cache_info()[:2] == (0, 4)
 

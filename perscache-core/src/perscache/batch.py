@@ -12,6 +12,7 @@ from collections.abc import Generator, Iterable, Iterator
 from operator import length_hint
 from typing import TYPE_CHECKING, Any, Final
 
+from . import single_flight
 from .calls import AsyncCalls
 from .entry import Stored
 from .errand import Errand, Sender
@@ -56,7 +57,19 @@ class Arguments:
 class Place:
     """One call in the line."""
 
-    __slots__ = ("arguments", "errand", "first", "future", "number", "outcome", "path", "question", "size", "stored")
+    __slots__ = (
+        "arguments",
+        "errand",
+        "first",
+        "future",
+        "number",
+        "outcome",
+        "path",
+        "question",
+        "seen",
+        "size",
+        "stored",
+    )
 
     question: Question
     """Where it has a key."""
@@ -66,6 +79,7 @@ class Place:
         self.arguments: Final = arguments
         self.path = ""
         """Its storage path; empty where it has no key."""
+        self.seen: Final = single_flight.landings()
         self.first: Place | None = None
         """The call in front of it that has the same key."""
         self.stored: Stored | None = None
@@ -184,7 +198,15 @@ class Batch:
     def _errand(self, place: Place, missed: Missed | None = None) -> Errand:
         arguments = place.arguments
         question = place.question if place.path else None
-        return Errand(self._sender, arguments.args, arguments.kwargs, self.mode, question, missed)
+        return Errand(
+            self._sender,
+            arguments.args,
+            arguments.kwargs,
+            self.mode,
+            question=question,
+            missed=missed,
+            seen=place.seen,
+        )
 
     def again(self, place: Place, first: Place) -> Generator[Step, Any, Result[Any] | Raised]:
         """What a call comes to that was ``first`` made before: the same, but a value of its own, as from storage."""

@@ -8,9 +8,11 @@ and would have told observers comes back with the value, and is counted and told
 from __future__ import annotations
 
 import copy
+import os
 import pickle
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from contextvars import copy_context
 from dataclasses import dataclass
@@ -19,7 +21,7 @@ from importlib import import_module
 from types import MethodType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from . import modes, single_flight
+from . import modes
 from .calls import AsyncCalls, Calls, settle
 from .counts import Counts
 from .errors import PerscacheError, SerializationError
@@ -58,16 +60,22 @@ class Sender:
 
 
 class Errand:
-    """One call to be made. ``question`` is None where it has no key, ``missed`` where it was not looked up."""
+    """One call to be made.
 
-    def __init__(  # noqa: PLR0917  # As they are known, one after another.
+    ``question`` is None where it has no key, ``missed`` where it was not looked up; ``seen`` is what
+    `single_flight.landings` gave before that.
+    """
+
+    def __init__(
         self,
         sender: Sender,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         mode: Mode,
+        *,
         question: Question | None = None,
         missed: Missed | None = None,
+        seen: int | None = None,
     ) -> None:
         self._sender: Final = sender
         self._args: Final = args
@@ -75,7 +83,7 @@ class Errand:
         self._mode: Final = mode
         self._question: Final = question
         self._missed: Final = missed
-        self._seen: Final = single_flight.landings()
+        self._seen: Final = seen
         self._context: Final = copy_context()
         self._switches: Final = modes.around()
         self._here = False
@@ -263,7 +271,9 @@ def _abroad(function: bytes, ordered: bytes) -> bytes:
         if _survives(error, pickle.dumps) and not isinstance(error, StopIteration):
             # To the executor as well the call has failed: Dask may be set to try again.
             raise
-        outcome = Raised(_sendable(error))
+        sent: Exception = _sendable(error)
+        sent.add_note(f"perscache: raised in process {os.getpid()}, where it came from\n{traceback.format_exc()}")
+        outcome = Raised(sent)
     counts = Counts() if isinstance(outcome, Computed) else statistics.now()
     return _packed(Report(outcome, counts, tuple(told.events)))
 
@@ -281,7 +291,7 @@ def _made(sender: Sender, plan: Plan, order: Order) -> Result[Any] | Computed | 
         made = Errand(sender, order.args, order.kwargs, Mode.BYPASS).result()
         return Computed(made.value, time.perf_counter() - started)
     question = Question(plan, path, order.args, order.kwargs, order.mode)
-    return Errand(sender, order.args, order.kwargs, order.mode, question, order.missed).result()
+    return Errand(sender, order.args, order.kwargs, order.mode, question=question, missed=order.missed).result()
 
 
 class Told:
