@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,25 +22,18 @@ LIBRARIES = ("numpy", "pandas", "pyarrow", "polars", "scipy", "others")
 EXAMPLES = int(os.environ.get("PERSCACHE_FUZZ", "300"))
 
 
-def start(*task: str, seed: int) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-X", "faulthandler", str(ZOO), *task],
-        env={**os.environ, "PYTHONHASHSEED": str(seed)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def end(process: subprocess.Popen[str]) -> list[Any]:
-    """What a process has printed, line by line. One that crashes, fails or hangs is a failure that says where."""
-    try:
-        out, err = process.communicate(timeout=300 + EXAMPLES / 5)
-        what = f"ended with {process.returncode}"
-    except subprocess.TimeoutExpired:
-        process.kill()
-        out, err = process.communicate()
-        what = "never ended"
+def run(*task: str, seed: int) -> list[Any]:
+    """What a process prints, line by line. One that crashes, fails or hangs is a failure that says where."""
+    program = [sys.executable, "-W", "ignore", "-X", "faulthandler", str(ZOO), *task]
+    places = {**os.environ, "PYTHONHASHSEED": str(seed)}
+    with subprocess.Popen(program, env=places, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            out, err = process.communicate(timeout=300 + EXAMPLES / 5)
+            what = f"ended with {process.returncode}"
+        except subprocess.TimeoutExpired:
+            process.kill()
+            out, err = process.communicate()
+            what = "never ended"
     lines = [json.loads(line) for line in out.splitlines()]
     assert not process.returncode, f"{what} at {lines[-1:]}: {err[-3000:]}"
     return lines
@@ -49,7 +43,8 @@ def end(process: subprocess.Popen[str]) -> list[Any]:
 def test_a_value_has_one_key_or_is_refused_by_its_path(group: str) -> None:
     if group in LIBRARIES[:-1]:
         pytest.importorskip(group)
-    lines, others = map(end, [start("zoo", group, seed=1), start("zoo", group, seed=2)])
+    with ThreadPoolExecutor() as pool:
+        lines, others = pool.map(lambda seed: run("zoo", group, seed=seed), (1, 2))
     wrong = []
     for (verdict, name), told, other in zip(lines[::2], lines[1::2], others[1::2], strict=True):
         match verdict, told:
@@ -69,10 +64,10 @@ def test_a_value_has_one_key_or_is_refused_by_its_path(group: str) -> None:
 
 def test_objects_that_do_anything_at_all_are_keyed_or_refused() -> None:
     pytest.importorskip("hypothesis")
-    end(start("odd", seed=1))
+    run("odd", seed=1)
 
 
 def test_generated_values_have_one_key_in_all_processes(tmp_path: Path) -> None:
     pytest.importorskip("hypothesis")
-    end(start("plain", str(tmp_path / "kept"), seed=1))
-    end(start("compare", str(tmp_path / "kept"), seed=2))
+    run("plain", str(tmp_path / "kept"), seed=1)
+    run("compare", str(tmp_path / "kept"), seed=2)

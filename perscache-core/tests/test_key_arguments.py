@@ -17,6 +17,8 @@ import operator
 import pathlib
 import pickle
 import re
+import struct
+import time
 import types
 import typing
 import uuid
@@ -127,6 +129,37 @@ class Lazy:
         return self.n**2
 
 
+class Says:
+    """Pickles as what it was given."""
+
+    def __init__(self, state: Any) -> None:
+        self.state = state
+
+    def __getstate__(self) -> Any:
+        return self.state
+
+
+@dataclasses.dataclass
+class Guarded:
+    """Knows what of it counts, and what belongs to its class."""
+
+    shared: typing.ClassVar[Any] = object()
+    n: int
+    lock: Any = dataclasses.field(default_factory=__import__("threading").Lock)
+
+    def __getstate__(self) -> Any:
+        return {"n": self.n}
+
+
+class Token(enum.Enum):
+    ONE = object()
+    OTHER = object()  # noqa: PIE796 - another one
+
+
+class Marked(type(pathlib.Path())):  # type: ignore[misc]
+    """A path with a field."""
+
+
 class Endless:
     def __cache_key__(self) -> Any:
         return [Endless()]
@@ -149,6 +182,63 @@ def noted(text: str, note: Any) -> Text:
     made = Text(text)
     made.note = note
     return made
+
+
+def marked(mark: Any) -> Any:
+    path = Marked("a/b")
+    path.mark = mark
+    return path
+
+
+def used(path: Any) -> Any:
+    """What a path remembers of being asked is no part of it."""
+    _ = (path.parts, str(path), hash(path))
+    return path
+
+
+def entwined(one: Any, other: Any) -> list[Any]:
+    a, b = [one], [other]
+    a.append(b)
+    b.append(a)
+    return a
+
+
+def within_itself(value: Any) -> Plain:
+    made = Plain(value=value)
+    made.me = made
+    return made
+
+
+def forged() -> tuple[Any, Any]:
+    """Long bytes, and short ones made to look like their encoding and that of what follows them."""
+    long = b"x" * (1 << 24)
+    digest = __import__("blake3").blake3(long).digest()
+    head = b"sB" + struct.pack("<Q", len(long)) + digest
+    length = struct.unpack("<I", head[1:5])[0]
+    rest = b"y" * (length + 5 - len(head) - 5)
+    short = (head + b"s" + struct.pack("<I", len(rest)) + rest)[5:]
+    return (long, rest, short), (short, long, rest)
+
+
+def annotated(error: Exception) -> Exception:
+    error.add_note("note")
+    return error
+
+
+class OwnKey:
+    def __cache_key__(self) -> Any:
+        return self
+
+
+class Broken:
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise LookupError("no state")
+
+
+def released() -> memoryview:
+    view = memoryview(b"a")
+    view.release()
+    return view
 
 
 def first(x: Any) -> Any:
@@ -277,6 +367,22 @@ EQUAL: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
     "an exception": (lambda: ValueError("a", 1), lambda: ValueError("a", 1)),
     "a text stream": (lambda: __import__("io").StringIO("abc"), lambda: __import__("io").StringIO("abc")),
     "a random generator": (lambda: __import__("random").Random(3), lambda: __import__("random").Random(3)),
+    "a dict of several NaNs": (
+        lambda: {float("nan"): 1, float("nan"): 2},
+        lambda: {float("nan"): 2, float("nan"): 1},
+    ),
+    "two that hold each other, and one that holds itself": (lambda: entwined(1, 1), lambda: ring(1)),
+    "a UUID, however it was made": (
+        lambda: uuid.UUID(int=5),
+        lambda: uuid.UUID(int=5, is_safe=uuid.SafeUUID.safe),
+    ),
+    "a path that was asked": (lambda: pathlib.Path("a/b"), lambda: used(pathlib.Path("a/b"))),
+    "a path of a class of its own that was asked": (lambda: marked(1), lambda: used(marked(1))),
+    "an optional type": (lambda: typing.Optional[int], lambda: typing.Union[None, int]),  # noqa: UP007, UP045
+    "an optional type, old and new": (lambda: typing.Optional[int], lambda: int | None),  # noqa: UP045
+    "a state that is a text and a dict": (lambda: Says(("x", {"a": 1})), lambda: Says(("x", {"a": 1}))),
+    "a dataclass that says its state": (lambda: Guarded(1), lambda: Guarded(1)),
+    "an enum member whose value is bare": (lambda: Token.ONE, lambda: Token["ONE"]),
     "a UserDict": (lambda: collections.UserDict(a=1, b=2), lambda: collections.UserDict(b=2, a=1)),
 }
 
@@ -397,6 +503,32 @@ DIFFERENT: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
     "exceptions": (lambda: ValueError("a"), lambda: ValueError("b")),
     "classes of exceptions": (lambda: ValueError("a"), lambda: TypeError("a")),
     "text streams": (lambda: __import__("io").StringIO("a"), lambda: __import__("io").StringIO("b")),
+    "the second of two views": (
+        lambda: [memoryview(b"ab"), memoryview(b"ab")],
+        lambda: [memoryview(b"ab"), memoryview(b"ab").cast("b")],
+    ),
+    "shapes of views": (lambda: memoryview(b"abcd").cast("B", (2, 2)), lambda: memoryview(b"abcd").cast("B", (4, 1))),
+    "long bytes and bytes like their encoding": (lambda: forged()[0], lambda: forged()[1]),
+    "ends of long bytes": (lambda: b"x" * 10_000, lambda: b"x" * 9_999 + b"y"),
+    "which of two that hold each other": (lambda: entwined(1, 2), lambda: entwined(2, 1)),
+    "bytes in a cycle": (lambda: within_itself(bytearray(b"a")), lambda: within_itself(bytearray(b"b"))),
+    "streams in a cycle": (lambda: within_itself(memoryview(b"a")), lambda: within_itself(memoryview(b"b"))),
+    "flavours of paths": (lambda: pathlib.PureWindowsPath("a"), lambda: pathlib.PurePosixPath("a")),
+    "fields of a path": (lambda: marked(1), lambda: marked(2)),
+    "zones of plain times": (
+        lambda: time.gmtime(0),
+        lambda: time.struct_time(tuple(time.gmtime(0)), {"tm_zone": "X", "tm_gmtoff": 3600}),
+    ),
+    "bounds of type variables": (lambda: typing.TypeVar("T"), lambda: typing.TypeVar("T", bound=int)),
+    "what new types are made of": (lambda: typing.NewType("N", int), lambda: typing.NewType("N", str)),
+    "literals 1 and True": (lambda: typing.Literal[1], lambda: typing.Literal[True]),
+    "states 0 and None": (lambda: Says(0), lambda: Says(None)),
+    "states 0 and False": (lambda: Says(0), lambda: Says(False)),
+    "states that are empty": (lambda: Says(""), lambda: Says([])),
+    "states of two dicts": (lambda: Says(({"a": 1}, {})), lambda: Says(({}, {"a": 1}))),
+    "states that dataclasses say": (lambda: Guarded(1), lambda: Guarded(2)),
+    "bare enum members": (lambda: Token.ONE, lambda: Token.OTHER),
+    "notes of exceptions": (lambda: ValueError("a"), lambda: annotated(ValueError("a"))),
     "Ellipsis and None": (lambda: ..., lambda: None),
     "NotImplemented and None": (lambda: NotImplemented, lambda: None),
 }
@@ -429,6 +561,14 @@ REFUSED: dict[str, Callable[[], Any]] = {
     "a thread": lambda: __import__("threading").Thread(),
     "a context variable": lambda: contextvars.ContextVar("x"),
     "an object that holds a lock": lambda: Plain(lock=__import__("threading").Lock()),
+    "one end of a pipe": lambda: __import__("multiprocessing").Pipe()[0],
+    "a lock of asyncio": lambda: __import__("asyncio").Lock(),
+    "a queue of asyncio": lambda: __import__("asyncio").Queue(),
+    "a temporary folder": lambda: __import__("tempfile").TemporaryDirectory(),
+    "an iterator over a folder": lambda: __import__("os").scandir(),
+    "its own key": lambda: OwnKey(),
+    "a released view": released,
+    "a state that fails": lambda: Broken(),
     "a frame": lambda: __import__("sys")._getframe(),
 }
 
@@ -440,7 +580,7 @@ def test_what_has_no_value_is_refused(make: Callable[[], Any]) -> None:
         with pytest.raises(TypeError, match=r"argument 'value'.*ignore="):
             key(value)
     finally:
-        getattr(value, "close", lambda: None)()
+        getattr(value, "close", getattr(value, "cleanup", lambda: None))()
 
 
 def test_a_refused_iterator_has_not_moved() -> None:
@@ -470,6 +610,19 @@ def test_no_stack_limits_how_deep_a_value_is_nested() -> None:
     assert key(linked(1)) == key(linked(1)) != key(linked(2))
 
 
+def test_a_failure_of_a_values_own_code_is_the_cause_of_its_refusal() -> None:
+    with pytest.raises(TypeError, match=r"argument 'value' → \['a'\]: .*Broken has no value") as refused:
+        key({"a": Broken()})
+    assert isinstance(refused.value.__cause__, LookupError)
+
+
+def test_what_decides_how_numbers_are_written_makes_no_difference() -> None:
+    with decimal.localcontext() as context:
+        context.capitals = 0
+        small = key(decimal.Decimal("1E+50"))
+    assert small == key(decimal.Decimal("1E+50"))
+
+
 def test_a_value_that_makes_new_members_for_ever_is_refused() -> None:
-    with pytest.raises(TypeError, match="argument 'value' → .* levels deep, or for ever"):
+    with pytest.raises(TypeError, match=r"argument 'value' → .* levels deep, or for ever"):
         key(Endless())

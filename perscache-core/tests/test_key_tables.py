@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -43,6 +44,16 @@ def test_numpy() -> None:
     padded = np.zeros(3, np.dtype({"names": ["a", "b"], "formats": ["i1", "f8"], "offsets": [0, 8]}))
     dirty = padded.copy()
     dirty.view(np.uint8).reshape(3, -1)[:, 1:8] = 7
+
+    class Measured(np.ndarray[Any, Any]):
+        def __new__(cls, values: Any, unit: str) -> Any:
+            made = np.asarray(values).view(cls)
+            made._unit = unit
+            return made
+
+        def __array_finalize__(self, other: Any) -> None:
+            self._unit = getattr(other, "_unit", None)
+
     same: Pairs = {
         "a view and its copy": (lambda: base[1:, ::2], lambda: base[1:, ::2].copy()),
         "C and Fortran order": (lambda: base, lambda: np.asfortranarray(base)),
@@ -62,6 +73,14 @@ def test_numpy() -> None:
         "a generator": (lambda: np.random.default_rng(1), lambda: np.random.default_rng(1)),
         "a dtype": (lambda: np.dtype("f8"), lambda: np.dtype(float)),
         "texts": (lambda: np.array(["a", "bc"]), lambda: np.array(["a", "bc"])),
+        "texts among objects": (
+            lambda: np.array(["a", "x", "b"], object)[::2],
+            lambda: np.array(["a", "b"], object),
+        ),
+        "an array in a cycle": (lambda: _within_itself(base), lambda: _within_itself(base.copy())),
+        "nothing, in other steps": (lambda: np.zeros((0, 4))[:, ::2], lambda: np.zeros((0, 2))),
+        "an array with a field": (lambda: Measured([1.0, 2], "m")[:1], lambda: Measured([1.0], "m")),
+        "no mask and a mask of nothing": (lambda: np.ma.array([1, 2]), lambda: np.ma.array([1, 2], mask=[0, 0])),
     }
     other: Pairs = {
         "a transpose": (lambda: base[:4, :4], lambda: base[:4, :4].T),
@@ -87,9 +106,54 @@ def test_numpy() -> None:
         "names of fields": (lambda: np.zeros(1, [("a", "f8")]), lambda: np.zeros(1, [("b", "f8")])),
         "generators": (lambda: np.random.default_rng(1), lambda: np.random.default_rng(2)),
         "functions": (lambda: np.sin, lambda: np.cos),
+        "arrays in a cycle": (lambda: _within_itself(base), lambda: _within_itself(base + 1)),
+        "fields of arrays": (lambda: Measured([1.0], "m"), lambda: Measured([1.0], "km")),
+        "where texts among objects end": (
+            lambda: np.array(["a\0", "b"], object),
+            lambda: np.array(["a", "\0b"], object),
+        ),
+        "one text with NUL and two": (lambda: np.array(["a\0b"], object), lambda: np.array(["a", "b"], object)),
+        "texts of numpy and of Python": (lambda: np.array([np.str_("a")], object), lambda: np.array(["a"], object)),
+        "texts and objects": (lambda: np.array(["a"]), lambda: np.array(["a"], object)),
+        "objects in records": (
+            lambda: np.array([(1, "a")], [("n", int), ("o", object)]),
+            lambda: np.array([(1, "b")], [("n", int), ("o", object)]),
+        ),
+        "no dimension and one": (lambda: np.array(1), lambda: np.array([1])),
+        "what is under a mask": (
+            lambda: np.ma.array([1, 2], mask=[0, 1]),
+            lambda: np.ma.array([1, 3], mask=[0, 1]),
+        ),
+        "business days": (lambda: np.busdaycalendar("1111100"), lambda: np.busdaycalendar("1111110")),
         "a scalar's long double": (lambda: np.longdouble("0.1"), lambda: np.longdouble("0.2")),
     }
     check(same, other)
+
+
+def test_where_an_array_lies_is_no_part_of_its_value(tmp_path: Path) -> None:
+    np = pytest.importorskip("numpy")
+    array = np.arange(6.0)
+    assert key(_mapped(array, tmp_path)) == key(array)
+    assert key(_mapped(array, tmp_path)[1:]) == key(array[1:]) != key(array)
+
+
+def test_an_array_that_is_larger_than_the_world_by_repetition_is_refused() -> None:
+    np = pytest.importorskip("numpy")
+    with pytest.raises(TypeError, match=r"argument 'value': numpy\.ndarray .* repeats its data up to 8,192 TiB"):
+        key(np.broadcast_to(1.0, (1 << 30, 1 << 20)))
+
+
+def _within_itself(value: Any) -> Any:
+    ring = [value]
+    ring.append(ring)
+    return ring
+
+
+def _mapped(array: Any, folder: Path) -> Any:
+    import numpy as np
+
+    np.save(folder / "array.npy", array)
+    return np.load(folder / "array.npy", mmap_mode="r")
 
 
 def _frozen(array: Any) -> Any:
@@ -105,6 +169,16 @@ def _changed(array: Any) -> Any:
 
 def test_pandas() -> None:
     pd = pytest.importorskip("pandas")
+
+    np = pytest.importorskip("numpy")
+
+    class Charted(pd.DataFrame):  # type: ignore[misc]
+        _metadata = ["scale"]  # noqa: RUF012 - as pandas wants it
+
+    def charted(scale: int) -> Any:
+        made = Charted({"a": [1]})
+        made.scale = scale
+        return made
 
     def frame(**change: Any) -> Any:
         columns = {
@@ -145,6 +219,18 @@ def test_pandas() -> None:
         "an interval": (lambda: pd.interval_range(0, 2), lambda: pd.IntervalIndex.from_breaks([0, 1, 2])),
         "sparse": (lambda: pd.arrays.SparseArray([0, 0, 1]), lambda: pd.arrays.SparseArray([0, 0, 1])),
         "a grouping's offset": (lambda: pd.offsets.MonthEnd(2), lambda: pd.offsets.MonthEnd(2)),
+        "columns in one block and each in its own": (
+            lambda: pd.DataFrame(np.zeros((2, 3))),
+            lambda: pd.concat([pd.Series(np.zeros(2))] * 3, axis=1),
+        ),
+        "texts put together": (
+            lambda: pd.Series(["a", "b"], dtype="str"),
+            lambda: pd.concat([pd.Series(["a"], dtype="str"), pd.Series(["b"], dtype="str")], ignore_index=True),
+        ),
+        "levels that are not used": (
+            lambda: frame().set_index(["a", "b"]).iloc[:1],
+            lambda: frame().iloc[:1].set_index(["a", "b"]),
+        ),
         "no rows": (lambda: frame().iloc[:0], lambda: frame().iloc[:0].copy()),
         "no columns": (lambda: pd.DataFrame(index=[1, 2]), lambda: pd.DataFrame(index=[1, 2])),
         "names that are there twice": (
@@ -185,6 +271,30 @@ def test_pandas() -> None:
             lambda: pd.period_range("2020", periods=2, freq="M"),
             lambda: pd.period_range("2020", periods=2, freq="D"),
         ),
+        "fields of a class of its own": (lambda: charted(1), lambda: charted(2)),
+        "data of columns exchanged": (
+            lambda: pd.DataFrame({"a": [1, 2], "b": [3, 4]}),
+            lambda: pd.DataFrame({"a": [3, 4], "b": [1, 2]}),
+        ),
+        "data moved from column to column": (
+            lambda: pd.DataFrame({"a": [1, 2], "b": [3, 4]}),
+            lambda: pd.DataFrame({"a": [1, 3], "b": [2, 4]}),
+        ),
+        "where texts end": (
+            lambda: pd.Series(["ab", "c"], dtype=object),
+            lambda: pd.Series(["a", "bc"], dtype=object),
+        ),
+        "texts and objects": (lambda: pd.Series(["a"], dtype="string"), lambda: pd.Series(["a"], dtype=object)),
+        "names of columns 1 and '1'": (lambda: pd.DataFrame({1: [1]}), lambda: pd.DataFrame({"1": [1]})),
+        "names twice or not": (frame, lambda: frame().set_flags(allows_duplicate_labels=False)),
+        "units of columns": (
+            lambda: pd.Series(pd.date_range("2020", periods=2)).dt.as_unit("s"),
+            lambda: pd.Series(pd.date_range("2020", periods=2)).dt.as_unit("ms"),
+        ),
+        "types of no rows": (
+            lambda: pd.DataFrame({"a": pd.Series([], dtype=int)}),
+            lambda: pd.DataFrame({"a": pd.Series([], dtype=float)}),
+        ),
         "offsets": (lambda: pd.offsets.MonthEnd(1), lambda: pd.offsets.MonthBegin(1)),
         "what sparse arrays are filled with": (
             lambda: pd.arrays.SparseArray([0, 1], fill_value=0),
@@ -222,6 +332,10 @@ def test_pyarrow() -> None:
     def chunked() -> Any:
         return pa.concat_tables([table().slice(0, 1), table().slice(1, 1), table().slice(2)])
 
+    def union(kind: int) -> Any:
+        children = [pa.array([1], "int8"), pa.array([1], "int16")]
+        return pa.UnionArray.from_sparse(pa.array([kind], "int8"), children)
+
     padded = pa.concat_tables([table(), table(), table()])
     same: Pairs = {
         "chunks": (table, chunked),
@@ -233,6 +347,15 @@ def test_pyarrow() -> None:
             lambda: pa.DictionaryArray.from_arrays([0, 1], ["a", "b"]),
             lambda: pa.DictionaryArray.from_arrays([1, 0], ["b", "a"]),
         ),
+        "dictionaries by chunk": (
+            lambda: pa.chunked_array([pa.array(["a"]).dictionary_encode(), pa.array(["b"]).dictionary_encode()]),
+            lambda: pa.chunked_array([pa.array(["a", "b"]).dictionary_encode()]),
+        ),
+        "runs": (
+            lambda: pa.RunEndEncodedArray.from_arrays([2, 3], [1, 2]),
+            lambda: pa.RunEndEncodedArray.from_arrays([1, 2, 3], [1, 1, 2]),
+        ),
+        "texts in a slice": (lambda: padded.column("s").slice(4, 2), lambda: pa.chunked_array([[None, "zz"]])),
         "a schema": (lambda: table().schema, lambda: table().schema),
         "a map": (lambda: _mapping(pa), lambda: _mapping(pa)),
     }
@@ -248,6 +371,12 @@ def test_pyarrow() -> None:
         "names": (table, lambda: table().rename_columns(list("ABCDEFG"))),
         "rows": (table, lambda: table().slice(1)),
         "metadata": (table, lambda: table().replace_schema_metadata({"a": "b"})),
+        "metadata of a column": (
+            table,
+            lambda: table().cast(table().schema.set(0, table().schema.field(0).with_metadata({"k": "v"}))),
+        ),
+        "kinds of a union": (lambda: union(0), lambda: union(1)),
+        "a null and a struct of nulls": (lambda: pa.array([{"a": 1}, None]), lambda: pa.array([{"a": 1}, {"a": None}])),
         "how many nulls": (lambda: pa.nulls(2), lambda: pa.nulls(3)),
         "array and table": (lambda: pa.array([1]), lambda: pa.table({"": [1]})),
     }
@@ -284,6 +413,10 @@ def test_polars() -> None:
         "a slice": (lambda: frame()[1:], lambda: pl.concat([frame()[1:2], frame()[2:]], rechunk=False)),
         "a series": (lambda: frame()["s"], lambda: frame()["s"].clone()),
         "no rows": (lambda: frame()[:0], lambda: frame().clear()),
+        "categories seen in another order": (
+            lambda: pl.Series(["a", "b"], dtype=pl.Categorical),
+            lambda: pl.Series(["b", "a", "b"], dtype=pl.Categorical)[1:],
+        ),
     }
     other: Pairs = {
         "a value": (frame, lambda: frame(a=[1, None, 4])),
@@ -297,6 +430,21 @@ def test_polars() -> None:
         "rows": (frame, lambda: frame()[1:]),
         "columns": (frame, lambda: frame()[:, ::-1]),
         "frame and series": (lambda: pl.DataFrame({"a": [1]}), lambda: pl.Series("a", [1])),
+        "where texts with NUL end": (lambda: pl.Series(["a\0", "b"]), lambda: pl.Series(["a", "\0b"])),
+        "an empty text and null": (lambda: pl.Series(["", None]), lambda: pl.Series([None, ""])),
+        "categories": (
+            lambda: pl.Series(["a", "b"], dtype=pl.Categorical),
+            lambda: pl.Series(["b", "a"], dtype=pl.Categorical),
+        ),
+        "categories that may be": (
+            lambda: pl.Series(["a"], dtype=pl.Enum(["a"])),
+            lambda: pl.Series(["a"], dtype=pl.Enum(["a", "b"])),
+        ),
+        "a null and a struct of nulls": (
+            lambda: pl.Series([{"a": 1}, None]),
+            lambda: pl.Series([{"a": 1}, {"a": None}]),
+        ),
+        "questions": (lambda: pl.col("a") + 1, lambda: pl.col("a") + 2),
         "NaN and null": (lambda: pl.Series([float("nan")]), lambda: pl.Series([None], dtype=pl.Float64)),
     }
     check(same, other)
@@ -322,6 +470,11 @@ def test_xarray() -> None:
         "names": (array, lambda: array(name="m")),
         "attributes": (array, lambda: array(attrs={"u": "m"})),
         "array and dataset": (array, lambda: array().to_dataset()),
+        "a transpose": (array, lambda: array().T),
+        "variable and coordinate": (
+            lambda: xr.Dataset({"v": ("a", [1])}),
+            lambda: xr.Dataset(coords={"v": ("a", [1])}),
+        ),
     }
     check(same, other)
 
@@ -338,6 +491,10 @@ def test_scipy_sparse() -> None:
     same: Pairs = {
         "a copy": (matrix, lambda: matrix().copy()),
         "entries that are summed": (matrix, summed),
+        "entries in another order": (
+            lambda: sparse.coo_matrix(([1.0, 2, 3], ([0, 0, 1], [0, 2, 2]))),
+            lambda: sparse.coo_matrix(([3.0, 2, 1], ([1, 0, 0], [2, 2, 0]))),
+        ),
     }
     other: Pairs = {
         "values": (matrix, lambda: matrix() * 2),
@@ -350,14 +507,39 @@ def test_scipy_sparse() -> None:
 
 def test_torch() -> None:
     torch = pytest.importorskip("torch")
+
+    def module(weight: float) -> Any:
+        made = torch.nn.Linear(2, 1)
+        torch.nn.init.constant_(made.weight, weight)
+        torch.nn.init.constant_(made.bias, 0)
+        return made
+
     same: Pairs = {
         "a view and its copy": (lambda: torch.ones(4, 4).T[1:], lambda: torch.ones(4, 4).T[1:].clone()),
+        "steps": (lambda: torch.arange(12).reshape(3, 4)[:, ::2], lambda: torch.tensor([[0, 2], [4, 6], [8, 10]])),
+        "repeated": (lambda: torch.ones(1).expand(5), lambda: torch.ones(5)),
+        "conjugated": (lambda: torch.tensor([1j]).conj(), lambda: torch.tensor([complex(0, -1)])),
+        "sparse": (
+            lambda: torch.eye(2).to_sparse(),
+            lambda: torch.sparse_coo_tensor([[1, 0, 0], [1, 0, 0]], [1, 0.5, 0.5], (2, 2), check_invariants=True),
+        ),
         "half precision": (lambda: torch.ones(2, dtype=torch.bfloat16), lambda: torch.ones(2, dtype=torch.bfloat16)),
     }
     other: Pairs = {
         "values": (lambda: torch.tensor([1.0]), lambda: torch.tensor([2.0])),
         "types": (lambda: torch.tensor([1.0]), lambda: torch.tensor([1.0], dtype=torch.float64)),
         "shapes": (lambda: torch.zeros(2, 3), lambda: torch.zeros(3, 2)),
+        "half precision": (
+            lambda: torch.ones(2, dtype=torch.bfloat16),
+            lambda: torch.full((2,), 2, dtype=torch.bfloat16),
+        ),
+        "complex numbers": (lambda: torch.tensor([1j]), lambda: torch.tensor([2j])),
+        "layouts": (lambda: torch.eye(2), lambda: torch.eye(2).to_sparse()),
+        "tensor and parameter": (
+            lambda: torch.ones(2, requires_grad=True),
+            lambda: torch.nn.Parameter(torch.ones(2)),
+        ),
+        "an inner weight": (lambda: module(1.0), lambda: module(2.0)),
         "gradients": (lambda: torch.tensor([1.0]), lambda: torch.tensor([1.0], requires_grad=True)),
     }
     check(same, other)

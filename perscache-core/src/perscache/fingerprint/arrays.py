@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ..errors import UnkeyableError
 from .containers import Elements
 from .encoder import Stream
 from .objects import without_computed
@@ -20,7 +19,7 @@ def of_array(array: Any) -> Any:
 
     plain = array if type(array) is np.ndarray else np.asarray(array)
     if 0 in plain.strides and plain.nbytes > _MOST_REPEATED:
-        raise UnkeyableError(f"repeats its data up to {plain.nbytes >> 40:,} TiB: pass the array that it was made of")
+        raise ValueError(f"it repeats its data up to {plain.nbytes >> 40:,} TiB; pass what it was made of")
     fields = {} if isinstance(array, np.memmap) else dict(getattr(array, "__dict__", ()))
     return (dtype_of(plain.dtype), plain.shape, _data(plain), without_computed(type(array), fields) or None)
 

@@ -94,7 +94,10 @@ def _as_binary(chunk: Any) -> Any:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    binary = chunk.cast(pa.large_binary())
+    try:
+        binary = chunk.cast(pa.large_binary())
+    except pa.ArrowNotImplementedError:  # views, before pyarrow 18
+        binary = pa.array(chunk.to_pylist(), pa.large_binary())
     return pc.fill_null(binary, b"") if binary.null_count else binary
 
 

@@ -50,7 +50,7 @@ def _values(series: Any, kind: Any) -> tuple[Any, ...]:
         return (series.to_list(),)
     if base is pl.Boolean:
         return (_buffers(series.cast(pl.UInt8).fill_null(0)),)
-    if base in {pl.Decimal, pl.Int128} or base is getattr(pl, "UInt128", None):
+    if str(base) in {"Decimal", "Int128", "UInt128"}:
         return _texts(series.cast(pl.String))
     if base is pl.Object:
         return (series.to_list(),)
