@@ -137,6 +137,16 @@ f = cache(g)
         "g.register(int)(lambda x: 2)",
         "",
     ),
+    "what holds itself": (
+        "c = {'a': [1]}\nc['all'] = c\n@cache\ndef f(x): return c['a']\n",
+        "c['a'][0] = 2",
+        "c['a'][0] = 1",
+    ),
+    "what is nested deep": (
+        "c = last = []\nfor _ in range(500): last.append([1]); last = last[0]\n@cache\ndef f(x): return c\n",
+        "last[0] = 2",
+        "last[0] = 1",
+    ),
     "a simple namespace": (
         "import types\nc = types.SimpleNamespace(a=1)\n@cache\ndef f(x): return c.a\n",
         "c.a = 2",
