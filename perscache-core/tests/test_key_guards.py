@@ -143,7 +143,7 @@ f = cache(g)
         "c['a'][0] = 1",
     ),
     "what is nested deep": (
-        "c = last = []\nfor _ in range(500): last.append([1]); last = last[0]\n@cache\ndef f(x): return c\n",
+        "c = last = [1]\nfor _ in range(500): c = [c]\n@cache\ndef f(x): return c\n",
         "last[0] = 2",
         "last[0] = 1",
     ),
