@@ -243,6 +243,24 @@ def test_a_file_that_ends_early_gives_what_there_is(tmp_path, form):
         os.close(fd)
 
 
+@pytest.mark.parametrize("extension", EXTENSIONS)
+@pytest.mark.parametrize(("number", "size"), [(3000, 1), (3000, 100), (7, 300_000), (1, 300_000)])
+def test_any_number_of_pieces_of_any_size_are_one_value(tmp_path, extension, number, size):
+    storage = LocalFileStorage(tmp_path)
+    pieces = Pieces([os.urandom(size) for _ in range(number)] + [b"", b"\n" * 80_000])
+    path = f"f/{'9c1e' * 8}.{extension}"
+    storage.store(Entry(path, moment(0), len(pieces)), pieces)
+    assert storage.read(path, None) == bytes(pieces)
+
+
+@pytest.mark.parametrize("cut", range(8))
+def test_pieces_are_cut_where_that_is_asked_for(cut):
+    pieces = Pieces([b"ab", b"", memoryview(b"cde"), b"f"])
+    before, after = pieces.split(cut)
+    assert (bytes(before), bytes(after), len(pieces)) == (b"abcdef"[:cut], b"abcdef"[cut:], 6)
+    assert pieces.end(cut) == b"abcdef"[max(0, 6 - cut) :]
+
+
 # --- Mapped.
 
 
@@ -314,6 +332,16 @@ def test_a_storage_that_gives_views_gives_bytes_to_those_who_know_no_other():
 
     assert f() == f() == "text"
     assert f.cache_info()[:2] == (1, 1)
+
+
+@pytest.mark.parametrize("form", FORMS, ids=FORM_NAMES)
+def test_what_a_storage_shows_of_its_own_cannot_be_written_to(form):
+    class Showing(TwoMethods):
+        def read(self, path, deadline):
+            return memoryview(bytearray(super().read(path, deadline)))
+
+    _, hit = called_twice(Cache(BlockSerializer(form), Showing(), on_error="raise"), LARGE)
+    assert memoryview(hit.memory).readonly
 
 
 class Shouting(CloudPickleSerializer):

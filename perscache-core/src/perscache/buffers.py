@@ -14,8 +14,8 @@ Form: TypeAlias = Literal["bytes", "buffer", "mapped", "private"] | Callable[[in
     buffer      as bytes or a memoryview, whichever is cheaper
     mapped      as a memoryview of the file itself, read-only, where there is a file; else as any buffer
     private     the same, but it can be written to: what is written stays in the process and never reaches the file
-    a function  in the writable memory, of so many bytes, that it gives: what is read is put there once, and is the
-                value's own. Where there is nothing to be read, as any buffer.
+    a function  in the writable memory, of so many bytes, that it gives: what is read is put there once, proven to be
+                what was written, and is the value's own. Where there is nothing to be read, as any buffer.
 """
 
 
@@ -43,7 +43,12 @@ class Pieces:
 
     def end(self, size: int) -> bytes:
         """The last ``size`` bytes, or all where there are fewer."""
-        return bytes(self.split(max(0, len(self) - size))[1])
+        found = b""
+        for piece in reversed(self.buffers):
+            if len(found) == size:
+                break
+            found = bytes(piece[len(found) - size :]) + found
+        return found
 
     def split(self, position: int) -> tuple[Pieces, Pieces]:
         """What lies before ``position``, and what behind; nothing is copied."""

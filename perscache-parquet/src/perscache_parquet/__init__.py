@@ -58,21 +58,20 @@ class ParquetSerializer(Serializer):
         Raises TypeError for what is no table, SerializationError for a table that Parquet cannot give back; the cause
         is chained.
         """
-        return bytes(self.buffers(data)[0])
+        return b"".join(self.buffers(data))
 
     def buffers(self, data: Any) -> Sequence[Buffer]:
-        """The same as pyarrow wrote it, without a copy."""
+        """The same as pyarrow wrote it, piece by piece."""
         kind = _kind(data)
         try:
-            return [memoryview(self._file(data, kind))]
+            return self._pieces(data, kind)
         except SerializationError:
             raise
         except Exception as error:
             message = f'Parquet cannot store this {kind}: {error}; serializer="cloudpickle" stores nearly everything.'
             raise SerializationError(message) from error
 
-    def _file(self, data: Any, kind: str) -> Any:
-        """The file in a buffer of pyarrow's."""
+    def _pieces(self, data: Any, kind: str) -> list[bytes]:
         from . import tables
 
         table = data
@@ -129,7 +128,7 @@ class ParquetSerializer(Serializer):
             return None
 
     def _again(self, data: Any, kind: str) -> Any:
-        return self.loads(memoryview(self._file(data, kind)))
+        return self.loads(b"".join(self._pieces(data, kind)))
 
 
 _NAMES = {

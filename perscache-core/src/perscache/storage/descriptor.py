@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 _HUGE = 32 * 1024 * 1024  # from here on malloc takes fresh pages each time; huge ones cost half as much
 _IN_CACHE = 256 * 1024  # hashed in a second pass, bytes would be fetched from memory once more
-_LONGEST_READ = 0x7FFFF000  # what Linux reads or writes at once
+_LONGEST_READ = 0x7FFFF000  # what Linux reads at once
+_MOST_VIEWS = 512  # half of what Linux writes at once
 
 
 def write_all(fd: int, *pieces: Buffer) -> None:
@@ -31,11 +32,18 @@ def write_all(fd: int, *pieces: Buffer) -> None:
 
 def write_hashed(fd: int, value: Pieces, state: xxh3_64) -> None:
     """Write every byte of ``value``, each of which goes through ``state`` on its way."""
+    waiting: list[memoryview] = []
+    room = _IN_CACHE
     for piece in value.buffers:
         for begin in range(0, len(piece), _IN_CACHE):
             part = piece[begin : begin + _IN_CACHE]
             state.update(part)
-            write_all(fd, part)
+            waiting.append(part)
+            room -= len(part)
+            if room <= 0 or len(waiting) == _MOST_VIEWS:
+                write_all(fd, *waiting)
+                waiting, room = [], _IN_CACHE
+    write_all(fd, *waiting)
 
 
 def read_all(fd: int, size: int) -> bytes:
