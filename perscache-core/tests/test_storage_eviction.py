@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import random
-import shutil
 import time
 from collections import OrderedDict
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from perscache.errors import StorageError
+from perscache.storage import eviction
 from perscache.storage.local import LocalFileStorage
 
 
@@ -245,24 +245,35 @@ def test_a_storage_beyond_the_exact_size_keeps_its_limit_and_removes_old_entries
     assert max(gone) < 2000
 
 
-def test_files_removed_by_hand_from_a_storage_beyond_the_exact_size_are_noticed(tmp_path):
-    storage = LocalFileStorage(tmp_path)
-    for number in range(5000):
+@pytest.fixture
+def large(tmp_path, monkeypatch):
+    """A storage of 1,200 entries, which counts as one that is not looked at as a whole."""
+    monkeypatch.setattr(eviction, "EXACT", 500)
+    storage = LocalFileStorage(tmp_path, max_entries=1200)
+    for number in range(1200):
         storage.write(numbered(number), b"x")
-    for folder in list(tmp_path.glob("f/??"))[::2]:
-        shutil.rmtree(folder)
-    limited = LocalFileStorage(tmp_path, max_entries=5000)
-    left = len(held(tmp_path))
-    for number in range(5000, 5600):
-        limited.write(numbered(number), b"x")
-    assert len(held(tmp_path)) > left + 500
+    return storage
 
 
-def test_an_eviction_takes_a_dozen_looks_at_files(tmp_path, monkeypatch):
-    storage = LocalFileStorage(tmp_path, max_entries=5000)
-    for number in range(5000):
-        storage.write(numbered(number), b"x")
-    storage.write(numbered(5000), b"x")
+def test_files_removed_by_hand_from_a_large_storage_are_noticed(large, tmp_path):
+    for file in list(tmp_path.glob("f/*.pickle"))[::2]:
+        file.unlink()
+    for number in range(1200, 1600):
+        large.write(numbered(number), b"x")
+    assert len(held(tmp_path)) > 900
+
+
+def test_clearing_one_function_leaves_the_limit_in_force_for_the_others(large, tmp_path):
+    for number in range(2):
+        large.write(f"g/{number:016x}.pickle", b"x")
+    assert large.clear("g") == 2
+    for number in range(1200, 1300):
+        large.write(numbered(number), b"x")
+    assert len(held(tmp_path)) == 1200
+
+
+def test_an_eviction_takes_a_dozen_looks_at_files(large, monkeypatch):
+    large.write(numbered(1200), b"x")
     looks = 0
 
     def counted(*arguments, **settings):
@@ -272,24 +283,12 @@ def test_an_eviction_takes_a_dozen_looks_at_files(tmp_path, monkeypatch):
 
     lstat = os.lstat
     monkeypatch.setattr(os, "lstat", counted)
-    storage.write(numbered(5001), b"x")
-    at_rest = looks
+    large.write(numbered(1201), b"x")
+    of_a_store = looks - 1
     looks = 0
-    for number in range(5002, 5602):
-        storage.write(numbered(number), b"x")
-    assert looks - 600 * (at_rest - 1) <= 12 * 600
-
-
-def test_clearing_one_function_leaves_the_limit_in_force_for_the_others(tmp_path):
-    storage = LocalFileStorage(tmp_path, max_entries=9000)
-    for number in range(8998):
-        storage.write(numbered(number), b"x")
-    for number in range(2):
-        storage.write(f"g/{number:016x}.pickle", b"x")
-    assert storage.clear("g") == 2
-    for number in range(9000, 9100):
-        storage.write(numbered(number), b"x")
-    assert len(held(tmp_path)) == 9000
+    for number in range(1202, 1802):
+        large.write(numbered(number), b"x")
+    assert looks - 600 * of_a_store <= 12 * 600
 
 
 def test_a_hit_writes_a_use_mark_only_when_it_matters(tmp_path):
