@@ -39,7 +39,7 @@ pytestmark = pytest.mark.skipif(not TRACING, reason="strace, which is Linux, is 
 
 PATIENCE = 60  # seconds for what takes milliseconds: who is not back by then hangs
 
-# Calls that can fail in the field, and how. Memory and signals are Python's own matter.
+# How calls fail in the field.
 FAILURES = {
     "openat": ("error=EACCES", "error=EMFILE", "error=EIO", "error=ENOSPC", "error=ESTALE"),
     "read": ("error=EIO", "retval=0", "error=ESTALE"),
@@ -55,11 +55,10 @@ FAILURES = {
     "fgetxattr": ("error=EOPNOTSUPP", "error=EIO"),
     "utimensat": ("error=EPERM", "error=EROFS"),
 }
+# Calls that do not fail in the field, and of which nothing is left when the process is gone.
+IGNORED = re.compile(r"lseek|get\w*id|getrandom|brk|m\w*map|madvise|mprotect|rt_sig\w+|futex|clock\w*|\w*exit\w*|kill")
 HINTS = re.compile(r"/\.state\b|/\.index\.jsonl\b")
 DAMAGED = b'{"x": 1, "te'
-NEVER_FAIL = re.compile(
-    r"get\w*id|getrandom|brk|m\w*map|mremap|madvise|mprotect|rt_sig\w+|futex|clock\w*|\w*exit\w*|kill"
-)
 
 
 def compute(x: int) -> dict[str, Any]:
@@ -85,7 +84,7 @@ class Text(Serializer):
 class Deed:
     """What the child does, after ``before`` was done; it must come to the function's value for 1."""
 
-    before: Callable[[Deed, Path], object] | None = None
+    before: Callable[[Deed, Path], object] = lambda deed, location: None
     act: Callable[[Any], Any] = lambda f: f(1)
     serializer: str | Serializer = "pickle"
     ttl: float | None = None
@@ -139,14 +138,20 @@ def counted(f: Any) -> Any:
 
 
 def after(removal: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Who removes is told of trouble; who calls is not."""
+    """A removal, of whose trouble the caller is told; and a call, of which no more is looked at."""
 
     def act(f: Any) -> Any:
         with suppress(OSError):
             removal(f)
+        mark()
         return f(1)
 
     return act
+
+
+def mark() -> None:
+    """A system call that nobody else makes."""
+    os.getpgid(0)
 
 
 DEEDS = {
@@ -196,9 +201,9 @@ def traced(deed: Deed, location: Path, *options: str) -> int:
             gc.disable()
             signal.alarm(PATIENCE)
             os.kill(os.getpid(), signal.SIGSTOP)
-            os.getpgid(0)
+            mark()
             code = deed.act(f) != compute(1)
-            os.getpgid(0)
+            mark()
         except BaseException:
             traceback.print_exc()
         finally:
@@ -223,29 +228,24 @@ def begin(folder: Path) -> None:
     os.chdir(folder)
     for deed in DEEDS.values():
         with TemporaryDirectory(dir=folder) as location:
-            prepare(deed, Path(location))
+            deed.before(deed, Path(location))
             deed.act(deed.function(Path(location)))
             assert_sound(deed, Path(location))
-
-
-def prepare(deed: Deed, location: Path) -> None:
-    if deed.before is not None:
-        deed.before(deed, location)
 
 
 def calls_of(name: str, folder: Path) -> list[SystemCall]:
     """The system calls of a deed."""
     deed, location, log = DEEDS[name], folder / "cache", folder / "calls"
     folder.mkdir()
-    prepare(deed, location)
+    deed.before(deed, location)
     assert traced(deed, location, "-y", "-o", str(log)) == 0
     lines = [line for line in log.read_text().splitlines() if re.match(r"\w+\(", line)]
     names = [line.partition("(")[0] for line in lines]
-    begin, end = (index for index, name in enumerate(names) if name == "getpgid")
+    begin, end, *_ = (index for index, name in enumerate(names) if name == "getpgid")
     return [
         SystemCall(names[index], names[: index + 1].count(names[index]), bool(HINTS.search(lines[index])))
         for index in range(begin + 1, end)
-        if not NEVER_FAIL.fullmatch(names[index])
+        if not IGNORED.fullmatch(names[index])
     ]
 
 
@@ -253,7 +253,7 @@ def trial(name: str, folder: Path, fault: Fault) -> tuple[int, str]:
     """The exit code of a deed with ``fault``, and what is wrong afterwards."""
     deed, location = DEEDS[name], folder / "cache"
     folder.mkdir()
-    prepare(deed, location)
+    deed.before(deed, location)
     code = traced(deed, location, "-o", os.devnull, "-e", f"trace={fault.name}", "-e", f"inject={fault}")
     signal.alarm(PATIENCE)
     try:
@@ -288,9 +288,9 @@ def assert_sound(deed: Deed, location: Path) -> None:
     limited.prune()
     left = list(limited.entries())
     assert len(left) <= (deed.max_entries or 9)
-    counted = Usage(Layout(str(location), shared=False)).total()
-    assert counted is not None
-    assert counted[:2] == (len(left), sum(entry.size for entry in left))
+    count = Usage(Layout(str(location), shared=False)).total()
+    assert count is not None
+    assert (count.entries, count.bytes) == (len(left), sum(entry.size for entry in left))
     for thread in threading.enumerate():
         if thread.name == "perscache-trash":
             thread.join()
