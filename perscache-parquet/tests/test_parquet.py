@@ -19,6 +19,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from perscache import Cache
 from perscache.errors import ConfigurationError, DamagedEntry, SerializationError
 from perscache_parquet import ParquetSerializer
 
@@ -297,6 +298,27 @@ def test_a_flipped_bit_in_any_page_is_an_error():
 
     with pytest.raises(OSError, match=r"(?i)crc|checksum"):
         serializer.loads(bytes(data))
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow"])
+def test_large_tables_come_back_from_local_files_as_they_were(tmp_path, library: str):
+    rows = np.arange(50_000)
+    table = frame(a=rows * 7919, b=rows / 7, c=[f"row {row}" for row in rows])
+    value = {"pandas": table, "polars": pl.from_pandas(table), "pyarrow": pa.table(table)}[library]
+
+    @Cache("parquet", tmp_path, on_error="raise")(name="large", track="none")
+    def large() -> Any:
+        return value
+
+    assert same(large(), large())
+    assert large.cache_info()[:2] == (1, 1)
+    file = tmp_path / large.cache.key()
+    assert file.stat().st_size == len(serializer.dumps(value)) + 16
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(DamagedEntry):
+        large.cache.get()
 
 
 def test_a_foreign_file_is_an_error():

@@ -6,9 +6,8 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, Literal, TypeAlias
 
-from perscache.buffers import Buffer, Form
 from perscache.errors import ConfigurationError, SerializationError
-from perscache.plugins import Serializer, hookimpl
+from perscache.plugins import Buffer, Form, Serializer, hookimpl
 from perscache.serializers.places import type_name
 
 __version__ = "1.0.0"

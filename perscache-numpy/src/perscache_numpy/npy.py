@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from perscache.buffers import Buffer
 from perscache.errors import DamagedEntry, SerializationError
+from perscache.plugins import Buffer
 
 if TYPE_CHECKING:
     import numpy as np

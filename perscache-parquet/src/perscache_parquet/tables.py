@@ -6,8 +6,8 @@ import base64
 import json
 from typing import TYPE_CHECKING, Any
 
-from perscache.buffers import Buffer
 from perscache.errors import DamagedEntry, SerializationError
+from perscache.plugins import Buffer
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -31,6 +31,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..buffers import Buffer, Form, Pieces
 from ..entry import Entry, Stored
 from ..serializers.base import Serializer
 from ..storage.base import Storage
@@ -40,7 +41,20 @@ from .specs import API, hookimpl
 if TYPE_CHECKING:
     from ..events import Call
 
-__all__ = ["API", "Call", "Entry", "Serializer", "Storage", "Stored", "hookimpl", "register", "unregister"]
+__all__ = [
+    "API",
+    "Buffer",
+    "Call",
+    "Entry",
+    "Form",
+    "Pieces",
+    "Serializer",
+    "Storage",
+    "Stored",
+    "hookimpl",
+    "register",
+    "unregister",
+]
 
 
 if not TYPE_CHECKING:
