@@ -11,6 +11,7 @@ import decimal
 import enum
 import fractions
 import functools
+import inspect
 import ipaddress
 import math
 import operator
@@ -18,6 +19,7 @@ import pathlib
 import pickle
 import re
 import struct
+import sys
 import time
 import types
 import typing
@@ -626,3 +628,21 @@ def test_what_decides_how_numbers_are_written_makes_no_difference() -> None:
 def test_a_value_that_makes_new_members_for_ever_is_refused() -> None:
     with pytest.raises(TypeError, match=r"argument 'value' → .* levels deep, or for ever"):
         key(Endless())
+
+
+def test_where_little_of_the_stack_is_left_a_key_is_the_same_or_fails() -> None:
+    scope: dict[str, Any] = {"LIMITS": {"a": [1, {"b": (2, [3])}], "c": Plain(x=[Plain(y=1)])}}
+    exec("def f(x):\n    return LIMITS, x\n", scope)
+
+    def at_depth(depth: int, call: Callable[[], str]) -> str:
+        return at_depth(depth - 1, call) if depth else call()
+
+    def asked() -> str:
+        try:
+            return str(cache(scope["f"]).cache.key([{"a": [Plain(z=(1, [2]))]}]))  # decorated anew, so it is read anew
+        except RecursionError:
+            return "RecursionError"
+
+    used = len(inspect.stack(0))
+    found = {at_depth(sys.getrecursionlimit() - used - left, asked) for left in range(20, 300, 7)}
+    assert found == {asked(), "RecursionError"}

@@ -147,6 +147,8 @@ def _unkeyable_defaults(function: Any, defaults: Mapping[str, Any], encoder: Enc
             continue
         try:
             encoder.encode(value)
+        except RecursionError:
+            raise  # The caller has left too little of the stack.
         except UnkeyableError:
             found[name] = (value, f"default of {name}")
         except Exception:  # noqa: BLE001, S112 - a user's own rule may fail; the call will show it

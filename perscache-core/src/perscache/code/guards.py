@@ -47,6 +47,8 @@ class Guards:
         self.watched[id(value)] = value
         try:
             data, size = encoder.encode_sized(value)
+        except RecursionError:
+            raise  # The caller has left too little of the stack.
         except Exception:  # noqa: BLE001 - what cannot be read is watched by identity
             return
         if size <= _GUARDED_SIZE:

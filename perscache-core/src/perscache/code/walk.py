@@ -430,6 +430,8 @@ class _Walk:
         outer, self.place = self.place, place
         try:
             data = self.encoder.encode(value)
+        except RecursionError:
+            raise  # The caller has left too little of the stack.
         except Exception as error:  # noqa: BLE001 - a global must never make a call fail
             data = self._refuse(value, str(error))
         finally:

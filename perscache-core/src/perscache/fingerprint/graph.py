@@ -9,6 +9,7 @@ sort, so that the numbers hang on nothing but the value.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from operator import attrgetter
 from typing import Any
@@ -67,6 +68,8 @@ class Graph(Pass):
         return b"@" + COUNT(member.sort.number) if member.data is None else member.data
 
     def failed(self, value: Any, error: Exception) -> bytes:
+        if isinstance(error, RecursionError) and _is_stack_full():
+            raise error  # it is not the value that is to blame, and another call may well succeed
         return self.refuse(value, why_unreadable(error), error)
 
     def expand(self, value: Any, parts: Handler) -> Any:
@@ -169,6 +172,14 @@ class _Member:
     def is_settled(self) -> bool:
         """Whether it is known for good what it is."""
         return self.data is not None or self.error is not None
+
+
+def _is_stack_full() -> bool:
+    """Whether more than half of the stack was in use before any of this."""
+    depth, frame = 0, sys._getframe()
+    while frame is not None:
+        depth, frame = depth + 1, frame.f_back
+    return 2 * depth > sys.getrecursionlimit()
 
 
 def _entangled(root: _Member) -> list[_Member]:
