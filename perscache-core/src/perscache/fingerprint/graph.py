@@ -12,6 +12,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from operator import attrgetter
+from types import FrameType
 from typing import Any
 
 from blake3 import blake3
@@ -176,7 +177,8 @@ class _Member:
 
 def _is_stack_full() -> bool:
     """Whether more than half of the stack was in use before any of this."""
-    depth, frame = 0, sys._getframe()
+    depth = 0
+    frame: FrameType | None = sys._getframe()
     while frame is not None:
         depth, frame = depth + 1, frame.f_back
     return 2 * depth > sys.getrecursionlimit()
