@@ -98,7 +98,6 @@ _MAPPED: Final[dict[str, Form]] = {"r": "mapped", "c": "private"}
 
 _WAY_OUT: Final = 'use serializer="cloudpickle", which stores nearly everything.'
 
-
 _PLAIN: Final = ("ndarray", "memmap", "matrix", "recarray")
 """Types of arrays that say nothing but how their elements are reached."""
 
