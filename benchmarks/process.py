@@ -75,10 +75,14 @@ def medians(processes: Mapping[str, Process], tasks: Iterable[str], rounds: int)
 
 
 def answer_tasks(contestant: object) -> None:
-    """The other side of `Process.ask`: each line of the input names a method, each line of the output is its result."""
+    """The other side of `Process.ask`: each line of the input names a method, each line of the output is its result.
+
+    Numbers behind the name are what the method is called with.
+    """
     answers, sys.stdout = sys.stdout, sys.stderr  # what a library prints is no answer
     for line in sys.stdin:
-        print(json.dumps(getattr(contestant, line.strip())()), file=answers, flush=True)
+        method, *numbers = line.split()
+        print(json.dumps(getattr(contestant, method)(*map(int, numbers))), file=answers, flush=True)
 
 
 def markdown(rows: Sequence[Sequence[str]]) -> str:
