@@ -17,7 +17,7 @@ import platform
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -105,8 +105,19 @@ def measure(found: Findings, extent: Extent) -> None:
     found.ask(f"clear {extent.many}", once=True)
 
 
-def rows(found: Findings, extent: Extent) -> Iterator[tuple[str, str, str | None, str, str]]:
-    """What was measured: title, task, what to set beside it, the goal, and what was reached."""
+class Row(NamedTuple):
+    """A line of the table."""
+
+    title: str
+    task: str
+    beside: str | None = None
+    """The task of our own process to compare with."""
+    goal: str = ""
+    reached: str = ""
+
+
+def rows(found: Findings, extent: Extent) -> Iterator[Row]:
+    """The lines of the table."""
 
     def times(task: str, other: str, library: str = OURS) -> str:
         return f"{found(task) / found(other, library):.2f} ×"
@@ -114,54 +125,57 @@ def rows(found: Findings, extent: Extent) -> Iterator[tuple[str, str, str | None
     def faster(library: str) -> str:
         return f"{found('small_hit', library) / found('small_hit'):.1f} ×"
 
-    yield (
-        *("small hit, µs", "small_hit", "raw_small_hit"),
-        "3 × reading and unpickling alone; 4 × faster than diskcache, 15 × than joblib",
-        f"{times('small_hit', 'raw_small_hit')}; {faster(DISKCACHE)}, {faster(JOBLIB)}",
-    )
-    yield "small miss, µs", "small_miss", None, "0.8 of diskcache's", times("small_miss", "small_miss", DISKCACHE)
-    yield "hit, 1 KB, µs", f"hit {KB}", None, "", ""
-    yield "hit, 1 MB, µs", f"hit {MB}", None, "", ""
+    goal = "3 × reading and unpickling alone; 4 × faster than diskcache, 15 × than joblib"
+    reached = f"{times('small_hit', 'raw_small_hit')}; {faster(DISKCACHE)}, {faster(JOBLIB)}"
+    yield Row("small hit, µs", "small_hit", "raw_small_hit", goal, reached)
+    yield Row("small miss, µs", "small_miss", None, "0.8 of diskcache's", times("small_miss", "small_miss", DISKCACHE))
+    yield Row("hit, 1 KB, µs", f"hit {KB}")
+    yield Row("hit, 1 MB, µs", f"hit {MB}")
     for title, length, goal in (("1 KB", KB, "1.4"), ("1 MB", MB, "1.3")):
         ours, alone = f"load {length}", f"raw {length}"
-        yield f"storage's part of a hit, {title}, µs", ours, alone, f"{goal} × reading alone", times(ours, alone)
-    reached = times(f"load_limited {KB}", f"load {KB}")
-    yield "the same with a limit, 1 KB, µs", f"load_limited {KB}", f"load {KB}", "no dearer than without", reached
+        yield Row(f"storage's part of a hit, {title}, µs", ours, alone, f"{goal} × reading", times(ours, alone))
+    ours, without = f"load_limited {KB}", f"load {KB}"
+    yield Row("the same with a limit, 1 KB, µs", ours, without, "no dearer than without", times(ours, without))
     for entries in (FEW, extent.many, extent.most):
-        below, at_limit, hits = (f"{task} {entries}" for task in ("store_below", "store_at_limit", "hits"))
-        last = entries == extent.most
-        yield f"store among {entries:,} entries, below the limit, µs", below, None, "", ""
-        goal = "4 × a store below" if last else ""
-        yield f"store among {entries:,}, at the limit, µs", at_limit, below, goal, times(at_limit, below)
-        pause = f"longest_pause {entries}"
-        yield f"longest pause among {entries:,}, ms", pause, None, "100 ms" if last else "", ""
-        goal = f"as among {FEW:,}" if last else ""
-        yield f"storage's part of a hit among {entries:,}, µs", hits, None, goal, times(hits, f"hits {FEW}")
-        yield f"entries beyond a limit of {entries:,}", f"overshoot {entries}", None, "1 a writer", ""
-    yield "the same, four processes storing", f"overshoot_of_writers {FEW}", None, "1 a writer", ""
-    yield "entries asked about, an eviction", f"stats_an_eviction {extent.most}", None, "12", ""
-    yield f"{extent.many:,} entries brought down to half, s", f"shrink {extent.many}", None, "", ""
-    yield f"listing {extent.most:,}: first entry, ms", f"listing {extent.most} first", None, "at once", ""
-    yield f"listing {extent.most:,}: all, s", f"listing {extent.most} all", None, "15 s", ""
-    yield f"listing {extent.most:,}: memory, MiB", f"listing {extent.most} memory", None, "constant", ""
-    for entries in (extent.many, extent.most):
-        goal = "50 ms" if entries == extent.most else ""
-        yield f"clear of {entries:,} returns, ms", f"clear {entries} returns", None, goal, ""
-    meanwhile, before = (f"clear {extent.most} hit {when}" for when in ("meanwhile", "before"))
-    yield "hit while they are deleted, µs", meanwhile, before, "undisturbed", times(meanwhile, before)
+        yield from rows_of_store(entries, extent, times)
+    yield Row("the same, four processes storing", f"overshoot_of_writers {FEW}", goal="1 a writer")
+    yield Row("entries asked about, an eviction", f"stats_an_eviction {extent.most}", goal="12")
+    yield Row(f"{extent.many:,} entries brought down to half, s", f"shrink {extent.many}")
+    listing, clear = f"listing {extent.most}", f"clear {extent.most}"
+    yield Row(f"listing {extent.most:,}: first entry, ms", f"{listing} first", goal="at once")
+    yield Row(f"listing {extent.most:,}: all, s", f"{listing} all", goal="15 s")
+    yield Row(f"listing {extent.most:,}: memory, MiB", f"{listing} memory", goal="constant")
+    yield Row(f"clear of {extent.many:,} returns, ms", f"clear {extent.many} returns")
+    yield Row(f"clear of {extent.most:,} returns, ms", f"{clear} returns", goal="50 ms")
+    for part in ("median", "99 %"):
+        meanwhile, before = f"{clear} {part} meanwhile", f"{clear} {part} before"
+        title = f"storage's part of a hit while they are deleted, {part}, µs"
+        yield Row(title, meanwhile, before, "undisturbed", times(meanwhile, before))
     alone, together = "crowd 1", f"crowd {extent.processes}"
-    cores = min(os.cpu_count() or 1, extent.processes)
-    yield "calls a second, 1 process, 4 threads", alone, None, "", ""
+    goal = f"with the cores, {min(os.cpu_count() or 1, extent.processes)} ×"
+    yield Row("calls a second, 1 process, 4 threads", alone)
     title = f"calls a second, {extent.processes} processes, 4 threads each"
-    yield title, together, None, f"with the cores, {cores}", times(together, alone)
-    size = f"{extent.array / 1e9:g} GB"
-    array, alone = f"array_hit {extent.array}", f"array_alone {extent.array}"
-    yield f"array of {size} back, ms", array, alone, "1.1 × `numpy.load`", times(array, alone)
-    yield "its memory, of its size", f"array_memory {extent.array}", None, "1.1", ""
+    yield Row(title, together, alone, goal, times(together, alone))
+    ours, alone = f"array_hit {extent.array}", f"array_alone {extent.array}"
+    title = f"array of {extent.array / GB:g} GB back, ms"
+    yield Row(title, ours, alone, "1.1 × `numpy.load`", times(ours, alone))
+    yield Row("its memory, of its size", f"array_memory {extent.array}", goal="1.1")
     frames = {"stored": ("frame_store", "frame_write_alone"), "back": ("frame_hit", "frame_read_alone")}
     for deed, tasks in frames.items():
         ours, alone = (f"{task} {extent.rows}" for task in tasks)
-        yield f"frame of {extent.rows:,} rows {deed}, ms", ours, alone, "1.1 × pyarrow", times(ours, alone)
+        yield Row(f"frame of {extent.rows:,} rows {deed}, ms", ours, alone, "1.1 × pyarrow", times(ours, alone))
+
+
+def rows_of_store(entries: int, extent: Extent, times: Callable[[str, str], str]) -> Iterator[Row]:
+    """The lines of a store of that many entries; the largest one has goals."""
+    below, at_limit, hits = (f"{task} {entries}" for task in ("store_below", "store_at_limit", "hits"))
+    goals = ("4 × a store below", "100 ms", f"as among {FEW:,}") if entries == extent.most else ("", "", "")
+    yield Row(f"store among {entries:,} entries, below the limit, µs", below)
+    yield Row(f"store among {entries:,}, at the limit, µs", at_limit, below, goals[0], times(at_limit, below))
+    yield Row(f"longest pause among {entries:,}, ms", f"longest_pause {entries}", goal=goals[1])
+    hits_reached = times(hits, f"hits {FEW}")
+    yield Row(f"storage's part of a hit among {entries:,}, µs", hits, goal=goals[2], reached=hits_reached)
+    yield Row(f"entries beyond a limit of {entries:,}", f"overshoot {entries}", goal="1 a writer")
 
 
 def table(found: Findings, extent: Extent) -> str:
@@ -172,12 +186,18 @@ def table(found: Findings, extent: Extent) -> str:
             return ""
         return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.3g}"
 
-    head = [*(f"{library} {found('version', library)}" for library in LIBRARIES), "beside", "goal, at most", "reached"]
-    body = [
-        [title, *(cell(found(task, library)) for library in LIBRARIES), cell(found(beside)), goal, reached]
-        for title, task, beside, goal, reached in rows(found, extent)
+    head = [
+        "",
+        *(f"{library} {found('version', library)}" for library in LIBRARIES),
+        "beside",
+        "goal, at most",
+        "reached",
     ]
-    return markdown([["", *head], *body])
+    body: list[list[str]] = []
+    for row in rows(found, extent):
+        cells = [*(cell(found(row.task, library)) for library in LIBRARIES), cell(found(row.beside))]
+        body.append([row.title, *cells, row.goal, row.reached])
+    return markdown([head, *body])
 
 
 def notes(found: Findings, extent: Extent) -> str:

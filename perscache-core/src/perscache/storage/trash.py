@@ -58,13 +58,16 @@ class Trash:
                 with suppress(OSError):
                     if item.is_dir(follow_symlinks=False):
                         self._delete(item.path, function, origin + os.sep + item.name)
-                    elif self._layout.litter(item.name) or self._layout.ours(
-                        item.path, item.stat(follow_symlinks=False), f"{function}/{item.name}"
-                    ):
+                    elif self._ours(item, function):
                         os.unlink(item.path)
                     else:
                         self._put_back(item, origin)
             os.rmdir(folder)
+
+    def _ours(self, item: os.DirEntry[str], function: str) -> bool:
+        if item.name[0] == ".":
+            return self._layout.litter(item.name)
+        return self._layout.ours(item.path, item.stat(follow_symlinks=False), f"{function}/{item.name}")
 
     def _put_back(self, item: os.DirEntry[str], origin: str) -> None:
         target = origin + os.sep + item.name
