@@ -69,20 +69,20 @@ class Model:
         return ""
 
 
-@cache  # type: ignore[untyped-decorator, unused-ignore]
-def unannotated(x):  # type: ignore[no-untyped-def]  # pyright: ignore
-    return [x]  # pyright: ignore
+@cache
+def unannotated(x):  # type: ignore[no-untyped-def]
+    return [x]
 
 
 class Unannotated:
     @cache
-    def method(self, x):  # type: ignore[no-untyped-def]  # pyright: ignore
-        return x  # pyright: ignore
+    def method(self, x):  # type: ignore[no-untyped-def]
+        return x
 
     @classmethod
     @cache
-    def of_class(cls, x):  # type: ignore[no-untyped-def]  # pyright: ignore
-        return x  # pyright: ignore
+    def of_class(cls, x):  # type: ignore[no-untyped-def]
+        return x
 
 
 def check_unannotated() -> None:

@@ -229,7 +229,7 @@ class S3Storage(RemoteStorage):
             connect_timeout=self.timeout,
             read_timeout=self.timeout,
             retries={"total_max_attempts": 1},
-            max_pool_connections=32,
+            max_pool_connections=64,
             s3={"addressing_style": "path" if self.path_style else "auto"},
             # Servers that are not Amazon's refuse newer checksums; the digest in the metadata does the same.
             request_checksum_calculation="when_required",
