@@ -19,8 +19,10 @@ ROWS = [
     "serializers.* storage.*",
     "fingerprint fingerprint.* code code.* binding summary key",
     "single_flight",
-    "acceptance explanation statistics plan steps protocol calls iterations "
-    "errand batch progress delivery handle isolation cached typing cache",
+    (
+        "acceptance explanation statistics plan steps protocol calls iterations errand batch progress delivery handle "
+        "isolation cached typing cache"
+    ),
     # The faces, which the core itself does not use.
     "perscache serializers storage cli cli.* __main__ report pytest_plugin testing testing.*",
 ]
