@@ -179,7 +179,8 @@ def test_rubbish_in_the_trash_keeps_nothing_else_there(location):
         (trash / name).write_text("mine")
         (trash / f"{name}{name}").mkdir()
         (trash / f"{name}{name}" / "f").write_text("mine")
-    (location / "f").rename(trash / "m" if (trash / "m").mkdir() else trash / "m" / "f")
+    (trash / "m").mkdir()
+    (location / "f").rename(trash / "m" / "f")
     storage.empty_trash()
     assert not (trash / "m").exists()
     assert len([file for file in trash.rglob("*") if file.is_file()]) == 4
