@@ -45,6 +45,8 @@ def test_a_value_has_one_key_or_is_refused_by_its_path(group: str) -> None:
         pytest.importorskip(group)
     with ThreadPoolExecutor() as pool:
         lines, others = pool.map(lambda seed: run("zoo", group, seed=seed), (1, 2))
+    if group == "others" and not lines:
+        pytest.skip("none of the other libraries is installed")
     wrong = []
     for (verdict, name), told, other in zip(lines[::2], lines[1::2], others[1::2], strict=True):
         match verdict, told:
