@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import collections
 import contextvars
+import copyreg
 import dataclasses
 import datetime as dt
 import decimal
@@ -17,6 +18,7 @@ import math
 import operator
 import pathlib
 import pickle
+import random
 import re
 import struct
 import sys
@@ -162,6 +164,26 @@ class Marked(type(pathlib.Path())):  # type: ignore[misc]
     """A path with a field."""
 
 
+class lazily:
+    """A cached property as many libraries have one."""
+
+    def __init__(self, function: Any) -> None:
+        self.function = function
+
+    def __get__(self, owner: Any, kind: Any) -> Any:
+        owner.__dict__[self.function.__name__] = found = self.function(owner)
+        return found
+
+
+class Lazier(Plain):
+    @lazily
+    def square(self) -> int:
+        return self.n**2
+
+    def method(self) -> int:
+        return 1
+
+
 class Endless:
     def __cache_key__(self) -> Any:
         return [Endless()]
@@ -175,7 +197,7 @@ class Reduced:
         return {"n": self.n}
 
 
-def touched(lazy: Lazy) -> Lazy:
+def touched(lazy: Any) -> Any:
     assert lazy.square >= 0
     return lazy
 
@@ -365,10 +387,13 @@ EQUAL: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
     "a text with fields": (lambda: noted("a", 1), lambda: noted("a", 1)),
     "an object that says its key": (lambda: SaysKey("a"), lambda: SaysKey("a")),
     "a cached property that was asked for": (lambda: Lazy(3), lambda: touched(Lazy(3))),
+    "a cached property of a library's": (lambda: Lazier(n=3), lambda: touched(Lazier(n=3))),
+    "chance itself": (lambda: random.random, lambda: (random.random(), random.random)[1]),
+    "the generator behind chance": (lambda: random._inst, lambda: (random.random(), random._inst)[1]),
     "an object with a state of its own": (lambda: Reduced(1), lambda: Reduced(1)),
     "an exception": (lambda: ValueError("a", 1), lambda: ValueError("a", 1)),
     "a text stream": (lambda: __import__("io").StringIO("abc"), lambda: __import__("io").StringIO("abc")),
-    "a random generator": (lambda: __import__("random").Random(3), lambda: __import__("random").Random(3)),
+    "a random generator": (lambda: random.Random(3), lambda: random.Random(3)),
     "a dict of several NaNs": (
         lambda: {float("nan"): 1, float("nan"): 2},
         lambda: {float("nan"): 2, float("nan"): 1},
@@ -524,6 +549,9 @@ DIFFERENT: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
     "bounds of type variables": (lambda: typing.TypeVar("T"), lambda: typing.TypeVar("T", bound=int)),
     "what new types are made of": (lambda: typing.NewType("N", int), lambda: typing.NewType("N", str)),
     "literals 1 and True": (lambda: typing.Literal[1], lambda: typing.Literal[True]),
+    "a method and a field instead": (lambda: Lazier(n=3), lambda: Lazier(n=3, method=5)),
+    "generators of random numbers": (lambda: random.Random(3), lambda: random.Random(4)),
+    "chance and a generator": (lambda: random._inst, lambda: random.Random(3)),
     "states 0 and None": (lambda: Says(0), lambda: Says(None)),
     "states 0 and False": (lambda: Says(0), lambda: Says(False)),
     "states that are empty": (lambda: Says(""), lambda: Says([])),
@@ -568,6 +596,7 @@ REFUSED: dict[str, Callable[[], Any]] = {
     "a queue of asyncio": lambda: __import__("asyncio").Queue(),
     "a temporary folder": lambda: __import__("tempfile").TemporaryDirectory(),
     "an iterator over a folder": lambda: __import__("os").scandir(),
+    "cookies": lambda: __import__("http.cookiejar").cookiejar.CookieJar(),
     "its own key": lambda: OwnKey(),
     "a released view": released,
     "a state that fails": lambda: Broken(),
@@ -623,6 +652,19 @@ def test_what_decides_how_numbers_are_written_makes_no_difference() -> None:
         context.capitals = 0
         small = key(decimal.Decimal("1E+50"))
     assert small == key(decimal.Decimal("1E+50"))
+
+
+def test_what_a_library_registers_for_pickle_changes_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = key(ValueError("a"))
+    monkeypatch.setitem(copyreg.dispatch_table, ValueError, lambda error: (ValueError, ("other",)))
+    assert key(ValueError("a")) == before
+
+
+def test_what_pickles_only_as_registered_is_keyed_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(copyreg.dispatch_table, Broken, lambda _: (Broken, (5,)))
+    five = key(Broken())
+    monkeypatch.setitem(copyreg.dispatch_table, Broken, lambda _: (Broken, (6,)))
+    assert key(Broken()) != five
 
 
 def test_a_value_that_makes_new_members_for_ever_is_refused() -> None:

@@ -71,6 +71,7 @@ def test_numpy() -> None:
         "a scalar": (lambda: np.float32(1), lambda: np.array([1], "f4")[0]),
         "a long double": (lambda: np.longdouble("0.1"), lambda: np.longdouble("0.1")),
         "a generator": (lambda: np.random.default_rng(1), lambda: np.random.default_rng(1)),
+        "chance itself": (lambda: np.random.rand, lambda: (np.random.rand(), np.random.rand)[1]),
         "a dtype": (lambda: np.dtype("f8"), lambda: np.dtype(float)),
         "texts": (lambda: np.array(["a", "bc"]), lambda: np.array(["a", "bc"])),
         "texts among objects": (

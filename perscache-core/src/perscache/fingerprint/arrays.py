@@ -7,7 +7,7 @@ from typing import Any
 
 from .containers import Elements
 from .encoder import Stream
-from .objects import without_computed
+from .objects import state_of, without_computed
 
 _SLAB = 4 << 20  # bytes that are made contiguous at once
 _MOST_REPEATED = 1 << 40  # bytes that an array may be by broadcasting
@@ -108,6 +108,13 @@ def _of_ufunc(ufunc: Any) -> Any:
     return (ufunc.__name__, ufunc.nin, ufunc.nout)
 
 
+def _of_random_state(generator: Any) -> Any:
+    """As of `random`: the generator that numpy itself keeps is a name for chance."""
+    import numpy as np
+
+    return None if generator is np.random.mtrand._rand else state_of(generator)
+
+
 def _of_sparse(matrix: Any) -> Any:
     """Coordinates and values, sorted and summed: the same matrix may be held in several ways."""
     rows = matrix.tocoo(copy=True)
@@ -155,6 +162,7 @@ HANDLERS: dict[str, Callable[[Any], Any]] = {
     "numpy.generic": _of_scalar,
     "numpy.dtype": _of_dtype,
     "numpy.ufunc": _of_ufunc,
+    "numpy.RandomState": _of_random_state,
     "numpy.busdaycalendar": lambda calendar: (of_array(calendar.weekmask), of_array(calendar.holidays)),
     "scipy._spbase": _of_sparse,
     "scipy.spmatrix": _of_sparse,

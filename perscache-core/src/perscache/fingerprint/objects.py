@@ -55,10 +55,29 @@ def by_parts(parts: Callable[[Any], tuple[Any, ...]], *names: str) -> Build:
 
 def without_computed(kind: type, fields: dict[str, Any]) -> dict[str, Any]:
     """Fields without those that a cached property has filled: whether it was asked for is no part of a value."""
-    computed = [name for name in fields if type(getattr(kind, name, None)).__name__ == "cached_property"]
-    for name in computed:
+    for name in [name for name in fields if _is_computed(kind, name)]:
         del fields[name]
     return fields
+
+
+def _is_computed(kind: type, name: str) -> bool:
+    """Whether a class has something under this name that computes a field when it is missing, and then keeps it."""
+    for base in kind.__mro__:
+        if name in vars(base):
+            found = type(vars(base)[name])
+            return hasattr(found, "__get__") and not hasattr(found, "__set__") and found not in _METHODS
+    return False
+
+
+_METHODS = {
+    types.FunctionType,
+    classmethod,
+    staticmethod,
+    types.BuiltinFunctionType,
+    types.MethodDescriptorType,
+    types.WrapperDescriptorType,
+    types.ClassMethodDescriptorType,
+}
 
 
 def slots_of(base: type, value: Any) -> Iterator[tuple[str, Any]]:
@@ -78,13 +97,7 @@ def state_of(value: Any) -> tuple[Any, ...]:
     kind: Any = type(value)
     if kind is object:
         raise UnkeyableError("is a bare object: nothing but its address tells it from another")
-    reduce = copyreg.dispatch_table.get(kind)
-    try:
-        reduced: Any = reduce(value) if reduce else value.__reduce_ex__(4)
-    except RecursionError:
-        raise
-    except Exception as error:
-        raise UnkeyableError(_NO_VALUE) from error
+    reduced = _reduced(value)
     if isinstance(reduced, str):
         return (reduced,)
     parts: tuple[Any, ...] = (*reduced, None, None, None)
@@ -100,13 +113,29 @@ def state_of(value: Any) -> tuple[Any, ...]:
     return (named, arguments, state, items, pairs)
 
 
+def _reduced(value: Any) -> Any:
+    try:
+        return value.__reduce_ex__(4)
+    except RecursionError:
+        raise
+    except Exception as error:
+        # Not asked first, as pickle does: for what pickles anyway, what is registered hangs on the libraries at hand.
+        if reduce := copyreg.dispatch_table.get(type(value)):
+            return reduce(value)
+        raise UnkeyableError(_NO_VALUE) from error
+
+
 def _is_handle(kind: type) -> bool:
     """Whether instances are consumed by use, or stand for something outside: iterators, files, awaitables."""
     if any(hasattr(kind, name) for name in ("__next__", "__anext__", "__await__", "fileno")):
         return True
-    if any(base.__module__.startswith("asyncio.") for base in kind.__mro__) and not issubclass(kind, BaseException):
-        return True  # its locks and queues would pickle, as if no one could be waiting
+    if any(base.__module__.startswith(_OUTSIDE) for base in kind.__mro__) and not issubclass(kind, BaseException):
+        return True
     return issubclass(kind, (io.IOBase, types.ModuleType, types.FrameType, types.TracebackType, weakref.finalize))
+
+
+# Locks and queues that would pickle, as if no one could be waiting; cookies, which know what time it is.
+_OUTSIDE = ("asyncio.", "http.cookiejar")
 
 
 def _without_value(run: Pass, value: Any) -> bytes:

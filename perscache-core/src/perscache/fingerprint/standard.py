@@ -54,6 +54,8 @@ def build_for_family(kind: type) -> Build:
         return _named
     if issubclass(kind, enum.Enum):
         return _enum_member
+    if kind.__name__ in {"cython_function_or_method", "fused_cython_function"}:
+        return _named
     if issubclass(kind, tuple) and hasattr(kind, "n_unnamed_fields"):
         return by_parts(state_of)  # as of os.stat: there is more to it than its items
     if issubclass(kind, tuple) and hasattr(kind, "_fields") and kind.__dictoffset__ == 0:
@@ -91,6 +93,7 @@ _LIBRARIES = {
     "xarray": ".frames",
     "polars": ".polars_columns",
     "pyarrow": ".arrow_columns",
+    "random": ".standard",
     "sqlite3": ".standard",
 }
 
@@ -189,7 +192,7 @@ def _partial(value: functools.partial[Any]) -> Any:
 def _builtin(run: Pass, value: Any) -> bytes:
     """A built-in function, or a method of a built-in value such as ``[].append``."""
     owner = value.__self__
-    if owner is None or isinstance(owner, types.ModuleType):
+    if owner is None or isinstance(owner, types.ModuleType) or type(owner).__name__ == "PyCapsule":
         return b"C" + run.encoder.identify(value)
     return _BOUND(run, value)
 
@@ -313,6 +316,13 @@ BUILDS: dict[type, Build] = {
     operator.methodcaller: by_handler(lambda value: value.__reduce__()[1:]),
 }
 
+
+def _of_random(generator: Any) -> Any:
+    """A generator of random numbers is what it will give next; that of the module itself is a name for chance."""
+    return None if generator is importlib.import_module("random")._inst else state_of(generator)
+
+
 HANDLERS: dict[str, Callable[[Any], Any]] = {
+    "random.Random": _of_random,
     "sqlite3.Row": lambda row: (row.keys(), tuple(row)),
 }
