@@ -44,7 +44,7 @@ from perscache import Cache
 from perscache.errors import UnkeyableError
 
 Zoo = dict[str, Callable[[], Any]]
-EXAMPLES = int(os.environ.get("PERSCACHE_FUZZ", "300"))
+EXAMPLES = int(os.environ.get("PERSCACHE_FUZZ", "100"))
 
 cache = Cache(storage="memory://")
 

@@ -19,7 +19,7 @@ import pytest
 
 ZOO = Path(__file__).with_name("fingerprint_zoo.py")
 LIBRARIES = ("numpy", "pandas", "pyarrow", "polars", "scipy", "others")
-EXAMPLES = int(os.environ.get("PERSCACHE_FUZZ", "300"))
+EXAMPLES = int(os.environ.get("PERSCACHE_FUZZ", "100"))
 
 
 def run(*task: str, seed: int) -> list[Any]:
