@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 from contestant import decorator, load_module, version
-from process import answer_tasks
+from process import answer_tasks, output_of
 
 HITS, MISSES, STORES, LARGE_HITS, OTHERS = 500, 50, 200, 20, 1000
 SMALL = b"x" * 100
@@ -80,7 +80,8 @@ array = Cache("numpy", sys.argv[1])(name="array", track="none")(lambda size: Non
 array.cache.put(np.ones(1000), -1)
 array(-1)
 before = peak()
-print((peak() - before) / value.nbytes if (value := array(int(sys.argv[2]))) is not None else "lost")
+value = array(int(sys.argv[2]))
+print((peak() - before) / value.nbytes)
 """
 
 
@@ -268,9 +269,8 @@ class Keeper:
         """In a process of its own: milliseconds to the first entry, seconds for all, MiB that it takes."""
         if not self.ours:
             return None
-        asked = [sys.executable, "-c", LISTING, self._place(entries)]
-        done = subprocess.run(asked, check=True, stdout=subprocess.PIPE, text=True)
-        return dict(zip(("entries", "first", "all", "memory"), map(float, done.stdout.split()), strict=True))
+        found = map(float, output_of(LISTING, self._place(entries)).split())
+        return dict(zip(("entries", "first", "all", "memory"), found, strict=True))
 
     def clear(self, entries: int) -> dict[str, float]:
         """Milliseconds until a clear returns; of ours, microseconds of a hit on another function before and then."""
@@ -370,8 +370,7 @@ class Keeper:
         if not self.ours:
             return None
         self._cache_of("numpy")(name="array", track="none")(self.functions.array)(size)
-        asked = [sys.executable, "-c", MEMORY, str(self.folder / "numpy"), str(size)]
-        return float(subprocess.run(asked, check=True, stdout=subprocess.PIPE).stdout)
+        return float(output_of(MEMORY, str(self.folder / "numpy"), str(size)))
 
     def frame_store(self, rows: int) -> float | None:
         """A frame of so many rows is stored as parquet."""

@@ -141,9 +141,10 @@ class Keymaker:
         pairs: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
             "values of Python": (arguments.EQUAL, arguments.DIFFERENT)
         }
-        for group in ("numpy", "pandas"):
-            vars(tables)["check"] = lambda same, other, group=group: pairs.update({f"values of {group}": (same, other)})
-            getattr(tables, f"test_{group}")()
+        for library in ("numpy", "pandas", "pyarrow", "polars", "xarray", "scipy.sparse"):
+            group = f"values of {library}"
+            vars(tables)["check"] = lambda same, other, group=group: pairs.update({group: (same, other)})
+            getattr(tables, f"test_{library.replace('.', '_')}")()
         found = {}
         for group, (same, other) in pairs.items():
             found[group] = Counter(dict.fromkeys(ANSWERS, 0))
@@ -240,9 +241,10 @@ def key_decorator(library: str, folder: Path) -> Any:
 
         case _:
             raise ValueError(f"{library} makes no keys")
-    stand_in = ModuleType("perscache")
+    stand_in, errors = ModuleType("perscache"), ModuleType("perscache.errors")
     vars(stand_in)["Cache"] = lambda *_, **__: decorate
-    sys.modules["perscache"] = stand_in
+    vars(errors)["UnkeyableError"] = LookupError
+    sys.modules.update({"perscache": stand_in, "perscache.errors": errors})
     return decorate
 
 

@@ -24,8 +24,8 @@ LIBRARIES = {
     "dask": "dask",
     "checkpointer": "checkpointer",
 }
-# pytest, since the cases are those of our own tests; pyarrow, since pandas keeps text in it.
-BESIDES = ["numpy", "pandas", "pyarrow", "pytest"]
+# pytest, since the cases are those of our own tests; the others, since values are theirs.
+BESIDES = ["numpy", "pandas", "pyarrow", "polars", "xarray", "scipy", "pytest"]
 TIMES = {
     "three_scalars": "a call with three scalars, µs",
     "three_scalars_alone": "three scalars, `joblib.hash` alone, µs",

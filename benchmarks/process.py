@@ -74,6 +74,16 @@ def medians(processes: Mapping[str, Process], tasks: Iterable[str], rounds: int)
     }
 
 
+def output_of(program: str, *arguments: str, python: Path | str = sys.executable) -> str:
+    """What a new interpreter prints that runs the text ``program``.
+
+    There is a process between: the peak of memory (ru_maxrss) of a new one begins with the size of its parent.
+    """
+    between = "import subprocess, sys; sys.exit(subprocess.call([sys.executable, '-c', *sys.argv[1:]]))"
+    asked = [python, "-c", between, program, *arguments]
+    return subprocess.run(asked, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
 def answer_tasks(contestant: object) -> None:
     """The other side of `Process.ask`: each line of the input names a method, each line of the output is its result.
 
