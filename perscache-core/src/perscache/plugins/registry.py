@@ -33,10 +33,20 @@ def serializer(name: str) -> type[Serializer]:
 
 
 def storage_class(scheme: str) -> type[Storage]:
-    """The storage class for URLs of ``scheme``; raises a PluginError where there is none to be had."""
+    """The storage class for URLs of ``scheme``; raises a PluginError where there is none to be had.
+
+    ``fsspec+ftp``, where nobody offers that itself, is for whoever offers ``fsspec``.
+    """
     if len(scheme) == 1:
         raise ConfigurationError(f"{scheme}: is a Windows drive and no URL scheme: give the path without //")
-    found: type[Storage] = _find(Kind.STORAGE, scheme.lower())
+    name = scheme.lower()
+    found: type[Storage]
+    try:
+        found = _find(Kind.STORAGE, name)
+    except UnknownPlugin:
+        if "+" not in name:
+            raise
+        found = _find(Kind.STORAGE, name.partition("+")[0])
     return found
 
 

@@ -45,6 +45,11 @@ def open_storage(storage: StorageLike, max_size: Size | None, *, quiet: bool = F
     options: dict[str, Any] = {} if max_size is None else {"max_size": size_in_bytes(max_size)}
     if isinstance(storage, str) and (scheme := re.match(r"([a-z0-9]{2,}):(?!//)", storage)) and scheme[1] in _SCHEMES:
         raise ConfigurationError(f"storage={storage!r}: a URL has two slashes, {scheme[1]}://{storage[scheme.end() :]}")
+    if isinstance(storage, str) and re.match(r"[a-z][a-z0-9+.-]+::", storage):
+        raise ConfigurationError(
+            f"storage={storage!r} is a chain of file systems, whose copies and listings grow stale: name the last of "
+            f"them, and give a list for tiers: storage=['.cache', {storage.rpartition('::')[2]!r}]"
+        )
     if isinstance(storage, str) and (url := re.match(r"([A-Za-z][A-Za-z0-9+.-]+)://", storage)):
         return registry.storage_class(url[1].lower()).from_url(storage, **options)
     if isinstance(storage, str | PathLike):

@@ -30,7 +30,7 @@ from .metadata import MARK, digest_of, to_entry, to_metadata
 from .options import check, split_url, truth
 from .recency import Recency
 
-__all__ = ["Found", "Listed", "Page", "Refused", "RemoteStorage", "Request"]
+__all__ = ["Found", "Listed", "Page", "Refused", "RemoteStorage", "Request", "check_folder"]
 
 log = logging.getLogger("perscache")
 
@@ -116,6 +116,9 @@ class RemoteStorage(Storage):
     touches: bool = False
     """Whether metadata can be changed without making an object younger; the backend then gives `_touch`."""
 
+    left_behind: ClassVar[tuple[str, ...]] = (LEASES,)
+    """Folders of objects that are only there for a while: pruning removes those of machines that died."""
+
     url_options: ClassVar[Mapping[str, Callable[[str], Any]]] = {
         "max_size": str,
         "timeout": seconds,
@@ -138,7 +141,7 @@ class RemoteStorage(Storage):
         lru: bool = False,
     ) -> None:
         """A storage at ``location``, ``"bucket/folder"``. Nothing is imported or asked before the first call."""
-        self.bucket, self.prefix = _split(location, self.schemes)
+        self.bucket, self.prefix = self._placed(location)
         self.max_size = None if max_size is None else size_in_bytes(max_size)
         self.timeout = seconds(timeout)
         self.cooldown = seconds(cooldown)
@@ -160,13 +163,22 @@ class RemoteStorage(Storage):
     @classmethod
     def from_url(cls, url: str, **options: Any) -> Self:
         """The storage at ``scheme://bucket/folder?option=value``; ``options`` are stronger than the query."""
+        place, asked = cls._parsed(url)
+        return cls(place, **(asked | options))
+
+    @classmethod
+    def _parsed(cls, url: str) -> tuple[str, dict[str, Any]]:
+        """What stands between the scheme and the query, and the options that this holds."""
         place, query = split_url(url)
         check(cls.__name__, query, cls.url_options)
         try:
-            asked = {name: cls.url_options[name](text) for name, text in query.items()}
+            return place, {name: cls.url_options[name](text) for name, text in query.items()}
         except ValueError as error:
             raise ConfigurationError(f"{url}: {error}") from error
-        return cls(place, **(asked | options))
+
+    def _placed(self, location: str) -> tuple[str, str]:
+        """The bucket, and the folder in it, of ``location``."""
+        return _split(location, self.schemes)
 
     @property
     def url(self) -> str:
@@ -332,9 +344,10 @@ class RemoteStorage(Storage):
                 yield listed, path, "limit"
 
         removed = self._remove_all(expired()) + self._remove_all(over_limit())
-        old = (listed for listed, now in self._objects(self._under(LEASES)) if now - listed.created > LONGEST)
-        for _ in self._parallel(self._remove_listed, old):
-            continue
+        for folder in self.left_behind:
+            old = (listed for listed, now in self._objects(self._under(folder)) if now - listed.created > LONGEST)
+            for _ in self._parallel(self._remove_listed, old):
+                continue
         return removed
 
     def _listing(self, function: str | None = None) -> Iterator[tuple[Listed, str, float]]:
@@ -601,6 +614,12 @@ def _split(location: str, schemes: Iterable[str]) -> tuple[str, str]:
     bucket, _, prefix = location.removeprefix("/").partition("/")
     if not bucket:
         raise ConfigurationError(f"{location!r} names no bucket: write 'bucket/folder'")
+    check_folder(bucket, prefix)
+    return bucket, prefix
+
+
+def check_folder(bucket: str, prefix: str) -> None:
+    """ConfigurationError for a folder that one store or another cannot take."""
     found = [name for trap, name in _TRAPS.items() if trap in prefix]
     if prefix.startswith("/"):
         found.append("'//'")
@@ -613,4 +632,3 @@ def _split(location: str, schemes: Iterable[str]) -> tuple[str, str]:
             f"the folder {prefix!r} in bucket {bucket!r} holds {' and '.join(found)}, "
             "which one store or another cannot take: use letters, digits, '.', '_', '-' and single inner '/'"
         )
-    return bucket, prefix
