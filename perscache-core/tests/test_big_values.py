@@ -261,7 +261,41 @@ def test_pieces_are_cut_where_that_is_asked_for(cut):
     assert pieces.end(cut) == b"abcdef"[max(0, 6 - cut) :]
 
 
-# --- Mapped.
+# --- Memory: mapped, or used again.
+
+
+class Views(Serializer):
+    """Gives the bytes as they come, for as long as the caller likes."""
+
+    extension = name = "views"
+    reads = "buffer"
+
+    def dumps(self, data: Any) -> bytes:
+        return bytes(data)
+
+    def loads(self, data: Any) -> Any:
+        return data
+
+
+@pytest.mark.parametrize("size", [600_000, 3_000_000, 20_000_000])
+def test_bytes_that_somebody_looks_at_are_not_written_over_by_later_hits(tmp_path, size):
+    @Cache(Views(), tmp_path)
+    def f(number: int) -> bytes:
+        return bytes([number]) * (size + number)
+
+    for number in range(6):
+        f(number)
+    values: dict[int, Any] = {}
+    threads = [
+        threading.Thread(target=lambda own=own: values.update((own + 3 * n, f((own + 3 * n) % 6)) for n in range(8)))
+        for own in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert f.cache_info().hits == 24
+    assert [bytes(values[n]) for n in range(24)] == [bytes([n % 6]) * (size + n % 6) for n in range(24)]
 
 
 @pytest.mark.parametrize("form", ["mapped", "private"])

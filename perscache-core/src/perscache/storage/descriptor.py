@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from xxhash import xxh3_64
 
 _HUGE = 32 * 1024 * 1024  # from here on malloc takes fresh pages each time; huge ones cost half as much
+_WORTH_KEEPING = 512 * 1024
+_KEPT = 16 * 1024 * 1024
+_MOST_KEPT = 2
 _IN_CACHE = 256 * 1024  # hashed in a second pass, bytes would be fetched from memory once more
 _LONGEST_READ = 0x7FFFF000  # what Linux reads at once
 _MOST_VIEWS = 512  # half of what Linux writes at once
@@ -84,7 +88,9 @@ def memory_for(form: Form, size: int) -> memoryview | None:
         if len(memory) != size:
             raise TypeError(f"{form} gave {len(memory):,} bytes of memory and was asked for {size:,}: mend it")
         return memory
-    return _huge_pages(size) if form == "buffer" and size >= _HUGE else None
+    if form != "buffer":
+        return None
+    return _huge_pages(size) if size >= _HUGE else _used_again(size)
 
 
 def fill(fd: int, view: memoryview, *hashes: xxh3_64) -> int:
@@ -110,6 +116,42 @@ def pread(fd: int, size: int, position: int) -> bytes:
     data = os.read(fd, size)
     os.lseek(fd, here, os.SEEK_SET)
     return data
+
+
+def _used_again(size: int) -> memoryview | None:
+    """Memory that was read into before and that nobody looks at any more, else None.
+
+    Memory of a megabyte goes back to the system whenever it is freed, and comes page by page: that took five times as
+    long as reading.
+    """
+    if not _WORTH_KEEPING <= size <= _KEPT:
+        return None
+    if not _kept_guard.acquire(blocking=False):  # in a forked child it may be locked for ever
+        return None
+    try:
+        for position, memory in enumerate(_kept):
+            if _unseen(memory):
+                if len(memory) < size:
+                    _kept[position] = bytearray(size)
+                return memoryview(_kept[position])[:size]
+        if len(_kept) == _MOST_KEPT:
+            return None
+        _kept.append(bytearray(size))
+        return memoryview(_kept[-1])
+    finally:
+        _kept_guard.release()
+
+
+def _unseen(memory: bytearray) -> bool:
+    try:
+        memory.append(memory.pop())
+    except BufferError:  # there is a view of it, which a change of its length would invalidate
+        return False
+    return True
+
+
+_kept: list[bytearray] = []
+_kept_guard = threading.Lock()
 
 
 def _huge_pages(size: int) -> memoryview | None:
