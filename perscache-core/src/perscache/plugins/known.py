@@ -44,6 +44,7 @@ KNOWN: Final[dict[Kind, dict[str, str]]] = {
     },
     Kind.STORAGE: {
         "abfs": "perscache-azure",
+        "abfss": "perscache-azure",
         "az": "perscache-azure",
         "dbfs": "perscache-fsspec",
         "dropbox": "perscache-fsspec",
