@@ -298,8 +298,19 @@ def keep(question: Question, value: Any, seconds: float, notes: Notes) -> Genera
         encoded: bytes | Pieces = yield Encode(plan, path, value)
         data, stage = encoded, "write"
         arguments, parts = notes
+        created = time.time()
+        expires = plan.expires(created)
         entry = Entry(
-            path, moment(time.time()), len(encoded), None, None, seconds, plan.format, plan.name, arguments, parts
+            path,
+            moment(created),
+            len(encoded),
+            None if expires is None else moment(expires),
+            None,
+            seconds,
+            plan.format,
+            plan.name,
+            arguments,
+            parts,
         )
         started = time.perf_counter()
         try:
