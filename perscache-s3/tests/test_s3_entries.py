@@ -140,6 +140,7 @@ def test_a_url_says_what_the_class_says():
     ("url", "says"),
     [
         ("s3://bucket/folder?maxsize=1GB", "max_size"),
+        ("s3://bucket/folder?lru=yes", "has no option 'lru'"),
         ("s3://bucket/folder?anonymous=perhaps", "neither true nor false"),
         ("s3://bucket/folder?anonymous=yes&profile=team", "exclude each other"),
         ("s3://", "names no bucket"),

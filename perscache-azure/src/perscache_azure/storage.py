@@ -53,7 +53,7 @@ class AzureStorage(RemoteStorage):
     conditional = True
 
     url_options: ClassVar[Mapping[str, Callable[[str], Any]]] = {
-        **{name: read for name, read in RemoteStorage.url_options.items() if name != "lru"},
+        **RemoteStorage.url_options,
         "account_name": str,
         "endpoint_url": str,
         "anonymous": partial(truth, "anonymous"),

@@ -6,10 +6,12 @@ import os
 import re
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from perscache.errors import ConfigurationError, DamagedEntry, StorageError
 from perscache.storage.lease import LEASES
+from perscache.storage.options import truth
 from perscache.storage.remote import Found, Listed, Page, Refused, RemoteStorage
 from perscache.units import Duration, Size
 
@@ -51,6 +53,7 @@ class GoogleCloudStorage(RemoteStorage):
 
     url_options: ClassVar[Mapping[str, Callable[[str], Any]]] = {
         **RemoteStorage.url_options,
+        "lru": partial(truth, "lru"),
         "token": str,
         "project": str,
         "requester_pays": _yes_or_project,

@@ -5,23 +5,18 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 from perscache.errors import ConfigurationError, StorageError, Unsupported
+from perscache.storage.http import media_type, persist, server_clock, written
 from perscache.storage.remote import Found, Listed, Page, Refused, RemoteStorage
 from perscache.units import Duration, Size
-
-if TYPE_CHECKING:
-    from datetime import datetime
 
 PARTS_FROM = 100 * 2**20
 """Bytes from which an upload goes in parts, each with tries of its own."""
 
 PIECE = 2**20
 """Bytes that are read of a body between two looks at the clock."""
-
-PAUSE = 0.1
-"""Seconds before a request that failed is sent again; twice as long before the third time."""
 
 _ABSENT = frozenset({"NoSuchKey", "404", "NotFound"})
 _OTHER = frozenset({"PreconditionFailed", "412", "ConditionalRequestConflict", "409"})
@@ -120,11 +115,11 @@ class S3Storage(RemoteStorage):
             return answer, _body(answer["Body"], until)
 
         answer, data = self._ask(get)
-        metadata, created = answer["Metadata"], answer["LastModified"]
-        return Found(data, _created(created, metadata), _now(answer), metadata, answer["ETag"])
+        metadata, modified = answer["Metadata"], answer["LastModified"].timestamp()
+        return Found(data, written(modified, metadata), _now(answer), metadata, answer["ETag"])
 
     def _put(self, name: str, data: bytes, metadata: Mapping[str, str]) -> None:
-        options = {**self.store_options, **self._payer, "Metadata": dict(metadata), "ContentType": _type(name)}
+        options = {**self.store_options, **self._payer, "Metadata": dict(metadata), "ContentType": media_type(name)}
 
         def put(client: Any, _: float) -> None:
             if len(data) < PARTS_FROM:
@@ -198,17 +193,11 @@ class S3Storage(RemoteStorage):
     def _ask(self, request: Callable[[Any, float], Any]) -> Any:
         """What ``request`` gives, tried up to three times while half of the timeout is not over."""
         client = self._client()
-        begun = time.monotonic()
-        pause = PAUSE
-        while True:
-            try:
-                return request(client, begun + self.timeout)
-            except Exception as error:  # noqa: BLE001 - whatever a client library raises is told in our words
-                late = time.monotonic() + pause - begun > self.timeout / 2
-                if late or pause > 2 * PAUSE or not _passing(error):
-                    self._explain(error)
-            time.sleep(pause)
-            pause *= 2
+        until = time.monotonic() + self.timeout
+        try:
+            return persist(lambda: request(client, until), self.timeout, _passing)
+        except Exception as error:  # noqa: BLE001 - whatever a client library raises is told in our words
+            self._explain(error)
 
     def _client(self) -> Any:
         live = self._now_live()
@@ -322,35 +311,10 @@ def _body(stream: Any, until: float) -> bytes:
     return b"".join(pieces)
 
 
-def _created(written: datetime, metadata: Mapping[str, str]) -> float:
-    # The server's time is cut to the second: where the writer's clock agrees with it, that is the finer one.
-    from datetime import datetime as parser
-
-    server = written.timestamp()
-    try:
-        writer = parser.fromisoformat(metadata.get("created", "")).timestamp()
-    except ValueError:
-        return server
-    return writer if 0 <= writer - server < 1 else server
-
-
 def _now(answer: Mapping[str, Any]) -> float:
-    # So is its date.
-    from email.utils import parsedate_to_datetime
-
-    ours = time.time()
-    try:
-        theirs = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"]).timestamp()
-    except (KeyError, ValueError):
-        return ours
-    return ours if 0 <= ours - theirs < 1 else theirs
+    return server_clock(answer["ResponseMetadata"]["HTTPHeaders"].get("date"))
 
 
 def _listed(item: Mapping[str, Any], metadata: Mapping[str, str]) -> Listed:
-    return Listed(item["Key"], item["Size"], _created(item["LastModified"], metadata), item["ETag"], metadata)
-
-
-def _type(name: str) -> str:
-    import mimetypes
-
-    return mimetypes.guess_type(name)[0] or "application/octet-stream"
+    created = written(item["LastModified"].timestamp(), metadata)
+    return Listed(item["Key"], item["Size"], created, item["ETag"], metadata)

@@ -27,7 +27,7 @@ from .base import CLOCK_SLACK, Lock, Storage
 from .breaker import Breaker, Refused
 from .lease import LEASES, LONGEST, SHORTEST, Lease, Leases
 from .metadata import MARK, digest_of, to_entry, to_metadata
-from .options import check, split_url, truth
+from .options import check, split_url
 from .recency import Recency
 
 __all__ = ["Found", "Listed", "Page", "Refused", "RemoteStorage", "Request", "check_folder"]
@@ -125,9 +125,8 @@ class RemoteStorage(Storage):
         "cooldown": seconds,
         "sweep_every": int,
         "lease": seconds,
-        "lru": partial(truth, "lru"),
     }
-    """What a URL's query may say, and how each text is read."""
+    """What a URL's query may say, and how each text is read. Whose server `touches` adds ``lru``."""
 
     def __init__(
         self,
