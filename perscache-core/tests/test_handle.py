@@ -9,6 +9,7 @@ import time
 import pytest
 
 from perscache import Cache, CacheMiss
+from perscache.storage import MemoryStorage
 
 
 @pytest.fixture
@@ -54,6 +55,22 @@ def test_an_entry_expires_by_the_time_to_live_in_force(cache):
     f()
     entry = f.cache.peek()
     assert entry.expires - entry.created == dt.timedelta(hours=1)
+
+
+def test_a_storage_is_told_when_an_entry_will_expire():
+    told = []
+
+    class Told(MemoryStorage):
+        def store(self, entry, data):
+            told.append(entry)
+            super().store(entry, data)
+
+    cache = Cache("json", Told(name="told"))
+    cache(ttl="1h")(lambda: 1)()
+    cache(lambda: 2)()
+
+    assert told[0].expires - told[0].created == dt.timedelta(hours=1)
+    assert told[1].expires is None
 
 
 def test_put_stores_by_hand(square):
