@@ -157,7 +157,7 @@ def test_who_asks_may_stand_in_the_url_in_arguments_or_in_the_environment(
         monkeypatch.setenv("REDIS_PASSWORD", "s/cret")
         there = RedisStorage(redis_url, timeout=60)
         assert there.load(PATH).data == b"1"
-        assert there._client().execute_command("ACL", "WHOAMI") == b"team"
+        assert there._connected().client.execute_command("ACL", "WHOAMI") == b"team"
     finally:
         bare.acl_deluser("team")
 

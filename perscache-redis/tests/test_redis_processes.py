@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 
 from perscache import Cache
-from perscache_redis import RedisStorage
+from perscache.storage import lease
+from perscache_redis import RedisStorage, waking
+from perscache_redis.waking import Alarm
 
 PATH = "f/0123456789abcdef0123456789abcdef.json"
 
@@ -122,6 +124,59 @@ def test_the_server_forgets_a_lease_that_nobody_renews(storage: RedisStorage):
         except FileExistsError:
             time.sleep(0.01)
     assert storage._get(name).data == b"second"
+
+
+@pytest.mark.parametrize("way", ["in a thread", "on an event loop"])
+def test_who_waits_is_woken_when_the_lease_is_given_back(
+    storage: RedisStorage, redis_url: str, bare, monkeypatch: pytest.MonkeyPatch, way: str
+):
+    monkeypatch.setattr(lease, "_FIRST_NAP", 600.0)
+    monkeypatch.setattr(lease, "_LONGEST_NAP", 600.0)
+    holder, waiting = RedisStorage(redis_url, timeout=60).lock(PATH), storage.lock(PATH)
+    assert holder.acquire(()) is True
+    assert waiting.acquire(()) is None
+    came: list[bool | None] = []
+
+    def wait() -> None:
+        came.append(waiting.acquire(()) if way == "in a thread" else asyncio.run(waiting.aacquire(())))
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    while bare.pubsub_numsub(storage._channel)[0][1] == 0:
+        time.sleep(0.01)
+    holder.release()
+    thread.join(120)
+
+    assert came == [True]
+    waiting.release()
+
+
+def test_what_was_given_back_while_one_asked_is_not_missed(storage: RedisStorage, monkeypatch: pytest.MonkeyPatch):
+    alarm = Alarm("key")
+
+    alarm.ring()
+    alarm.wait(600)
+    alarm.ring()
+    asyncio.run(alarm.await_(600))
+
+
+def test_nobody_listens_when_nobody_waits(storage: RedisStorage, redis_url: str, bare, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(waking, "LISTEN", 0.05)
+    holder, waiting = RedisStorage(redis_url, timeout=60).lock(PATH), storage.lock(PATH)
+    assert holder.acquire(()) is True
+    assert waiting.acquire(()) is waiting.acquire(()) is None
+    while bare.pubsub_numsub(storage._channel)[0][1] == 0:
+        time.sleep(0.01)
+
+    del waiting
+    while bare.pubsub_numsub(storage._channel)[0][1]:
+        time.sleep(0.01)
+
+    heir = storage.lock(PATH)
+    assert heir.acquire(()) is heir.acquire(()) is None
+    while bare.pubsub_numsub(storage._channel)[0][1] == 0:
+        time.sleep(0.01)
+    holder.release()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")

@@ -7,10 +7,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, NoReturn
 
 from perscache.entry import Entry
 from perscache.errors import ConfigurationError, DamagedEntry, StorageError
+from perscache.storage.base import Lock
+from perscache.storage.lease import LEASES
 from perscache.storage.options import check
 from perscache.storage.remote import Found, Listed, Page, RemoteStorage, check_folder
 from perscache.units import Duration, Size
@@ -18,6 +20,7 @@ from perscache.units import Duration, Size
 from .failures import PASSWORD, USERNAME, explained
 from .place import SCHEMES, Place, split_query
 from .record import HEAD, Record, pack, unpack
+from .waking import Bell, WokenLease
 
 if TYPE_CHECKING:
     from perscache.storage.remote import Steps
@@ -37,6 +40,12 @@ _PAGE: Final = 1000
 _REMOVE: Final = """
 if redis.call('GETRANGE', KEYS[1], 0, #ARGV[1] - 1) ~= ARGV[1] then return 0 end
 return redis.call('UNLINK', KEYS[1])
+"""
+_RELEASE: Final = """
+if redis.call('GETRANGE', KEYS[1], 0, #ARGV[1] - 1) ~= ARGV[1] then return 0 end
+redis.call('UNLINK', KEYS[1])
+redis.pcall('PUBLISH', ARGV[2], KEYS[1])
+return 1
 """
 _REPLACE: Final = """
 if redis.call('GETRANGE', KEYS[1], 0, #ARGV[1] - 1) ~= ARGV[1] then return 0 end
@@ -145,6 +154,10 @@ class RedisStorage(RemoteStorage):
         self._now_live().probed = True
         return super()._absent(path)
 
+    def lock(self, path: str) -> Lock | None:
+        """The lease of the entry under ``path``; who waits for it hears of it when it is given back."""
+        return None if super().lock(path) is None else WokenLease(self, self._now_live().leases, path)
+
     def _objects(self, prefix: str) -> Iterator[tuple[Listed, float]]:
         # A server that moves its keys to a larger or smaller table meanwhile may name one twice.
         seen: set[str] = set()
@@ -208,6 +221,8 @@ class RedisStorage(RemoteStorage):
     def _remove(self, name: str, generation: str | None) -> bool:
         if generation is None:
             (gone,) = self._ask(("UNLINK", name))
+        elif name.startswith(self._under(LEASES)):
+            (gone,) = self._ask(("EVAL", _RELEASE, 1, name, generation, self._channel))
         else:
             (gone,) = self._ask(("EVAL", _REMOVE, 1, name, generation))
         return bool(gone)
@@ -220,7 +235,7 @@ class RedisStorage(RemoteStorage):
     def _ask(self, *questions: tuple[Any, ...]) -> list[Any]:
         """The answers to ``questions``, which are sent together."""
         try:
-            client = self._client()
+            client = self._connected().client
             if len(questions) == 1:
                 return [client.execute_command(*questions[0])]
             with client.pipeline(transaction=False) as together:
@@ -239,12 +254,19 @@ class RedisStorage(RemoteStorage):
     def _secret(self) -> str | None:
         return self._password or os.environ.get(PASSWORD)
 
-    def _client(self) -> Any:
+    @property
+    def _channel(self) -> str:
+        """Where it is said that a lease was given back. Channels are the same in all databases."""
+        return f"{self._root}{LEASES}@{self.bucket}"
+
+    def _connected(self) -> Connected:
         live = self._now_live()
         with live.lock:
             if live.client is None:
-                live.client = self._connect()
-            return live.client
+                client = self._connect()
+                live.client = Connected(client, Bell(client, self._channel))
+            connected: Connected = live.client
+            return connected
 
     def _connect(self) -> Any:
         from redis import BlockingConnectionPool, Redis
@@ -274,6 +296,13 @@ class RedisStorage(RemoteStorage):
         return Redis(
             connection_pool=pool(max_connections=CONNECTIONS, timeout=self.timeout, connection_class=kind, **options)
         )
+
+
+class Connected(NamedTuple):
+    """What a storage has of the server in one process."""
+
+    client: Any
+    bell: Bell
 
 
 def _keep(metadata: Mapping[str, str]) -> int:
