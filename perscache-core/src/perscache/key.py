@@ -35,6 +35,8 @@ class _Ready(NamedTuple):
     prefix: bytes
     bind: Callable[..., tuple[Any, ...]]
     names: tuple[str, ...]
+    parts: dict[str, str]
+    """Digests of what all its keys share, by name."""
 
 
 class KeyBuilder:
@@ -129,10 +131,8 @@ class KeyBuilder:
         """A short readable summary of the arguments, and digests of the key's parts by name. Never raises."""
         try:
             ready = self._current()
-            parts = {"code": self.adopted, "serializer": blake3(self._serializer.encode()).hexdigest(_SHORT)}
-            parts.update(_code_parts(ready.code))
+            parts, names = ready.parts.copy(), ready.names
             values = ready.bind(*args, **kwargs)
-            names = ready.names
             if self._key is not None:
                 shown = self.parameters.binder(self.function, self._ignored, {}, self._encoder)
                 text = summary(shown.names, shown.bind(*args, **kwargs))
@@ -162,9 +162,11 @@ class KeyBuilder:
         names = ("key",) if self._key is not None else binder.names
         shape = (SCHEMA, self.function_name, self._serializer, names, self._key is not None)
         own = code.digest.hex()
-        prefix = blake3(dumps(shape, 2) + bytes.fromhex(self._accepted.get(own, own))).digest()
+        adopted = self._accepted.get(own, own)
+        prefix = blake3(dumps(shape, 2) + bytes.fromhex(adopted)).digest()
         labels = ("key=",) if self._key is not None else tuple(f"argument {name!r}" for name in names)
-        self._ready = ready = _Ready(code, prefix, binder.bind, labels)
+        parts = {"code": adopted, "serializer": blake3(self._serializer.encode()).hexdigest(_SHORT)}
+        self._ready = ready = _Ready(code, prefix, binder.bind, labels, parts | _code_parts(code))
         return ready
 
     def _binder(self) -> Binder:

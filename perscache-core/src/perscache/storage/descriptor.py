@@ -118,6 +118,15 @@ def pread(fd: int, size: int, position: int) -> bytes:
     return data
 
 
+def pwrite(fd: int, data: bytes, position: int) -> None:
+    """Write ``data`` at ``position``; where ``fd`` is afterwards, systems differ."""
+    if hasattr(os, "pwrite"):
+        os.pwrite(fd, data, position)
+        return
+    os.lseek(fd, position, os.SEEK_SET)
+    os.write(fd, data)
+
+
 def _used_again(size: int) -> memoryview | None:
     """Memory that was read into before and that nobody looks at any more, else None.
 

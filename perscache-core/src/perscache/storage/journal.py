@@ -24,6 +24,7 @@ COMPACT_FROM = 64 * 1024
 
 _HEAD = len('{"sum":"') + 16 + len('",')
 _NAME = _HEAD + len('"file":"')
+_encoder = json.JSONEncoder(separators=(",", ":"))
 _decoder = json.JSONDecoder()
 
 
@@ -51,7 +52,7 @@ def append(folder: str, name: str, entry: Entry, mode: int) -> bool:
 
 def line(known: dict[str, Any]) -> bytes:
     """A line that says ``known``, its checksum in front and a line feed behind."""
-    body = json.dumps(known, separators=(",", ":")).encode()[1:]
+    body = _encoder.encode(known).encode()[1:]
     return b'{"sum":"%b",%b\n' % (xxh3_64_hexdigest(body).encode(), body)
 
 

@@ -18,6 +18,7 @@ from typing import NamedTuple, TypeAlias
 
 from xxhash import xxh3_64_digest
 
+from .descriptor import pread, pwrite
 from .layout import Layout, open_plain
 
 if sys.platform == "win32":
@@ -221,8 +222,7 @@ class Usage:
 
 def _clear(fd: int) -> None:
     data = b"".join([_pack(NOTHING, index) for index in range(SHARDS + 1)])
-    os.lseek(fd, 0, os.SEEK_SET)
-    os.write(fd, data)
+    pwrite(fd, data, 0)
 
 
 def _plus(count: Count, entries: int, size: int) -> Count:
@@ -255,18 +255,15 @@ def _reconciled(counted: Count, before: Count | None, now: Count | None) -> Coun
 
 
 def _get(fd: int, index: int) -> Count | None:
-    os.lseek(fd, index * _RECORD.size, os.SEEK_SET)
-    return _parse(os.read(fd, _RECORD.size), index)
+    return _parse(pread(fd, _RECORD.size, index * _RECORD.size), index)
 
 
 def _put(fd: int, index: int, count: Count) -> None:
-    os.lseek(fd, index * _RECORD.size, os.SEEK_SET)
-    os.write(fd, _pack(count, index))
+    pwrite(fd, _pack(count, index), index * _RECORD.size)
 
 
 def _get_all(fd: int) -> list[Count | None]:
-    os.lseek(fd, 0, os.SEEK_SET)
-    data = os.read(fd, SHARDS * _RECORD.size)
+    data = pread(fd, SHARDS * _RECORD.size, 0)
     return [
         _parse(data[at : at + _RECORD.size], at // _RECORD.size) for at in range(0, SHARDS * _RECORD.size, _RECORD.size)
     ]
@@ -281,8 +278,7 @@ def _put_all(fd: int, counts: list[Count | None]) -> Count | None:
         entries, size = sum(count.entries for count in known), sum(count.bytes for count in known)
         total = Count(min(entries, _MOST), 0, size, oldest)
     records = [_BLANK if count is None else _pack(count, shard) for shard, count in enumerate([*counts, total])]
-    os.lseek(fd, 0, os.SEEK_SET)
-    os.write(fd, b"".join(records))
+    pwrite(fd, b"".join(records), 0)
     return total
 
 
