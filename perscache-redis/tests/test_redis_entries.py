@@ -6,6 +6,7 @@ import os
 import pickle
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -215,6 +216,46 @@ def test_the_time_to_live_of_a_function_reaches_the_server(storage: RedisStorage
 
     assert 3500_000 < bare.pttl(key(storage, f.cache.key(1))) <= 3600_000
     assert bare.pttl(key(storage, g.cache.key(1))) > 9 * YEAR
+
+
+def test_a_copy_of_what_a_lower_tier_has_is_as_old_as_it_is_there(storage: RedisStorage, bare: Redis):
+    now = datetime.now(UTC)
+    old = Entry(PATH, now - timedelta(hours=1), 3, expires=now + timedelta(hours=1), arguments="x=1")
+
+    assert storage.fill(old, memoryview(b"old"))
+
+    assert storage.load(PATH, max_age=2 * 3600).data == b"old"
+    with pytest.raises(CacheExpired):
+        storage.load(PATH, max_age=1800)
+    assert abs(storage.peek(PATH).created - old.created) < timedelta(minutes=5)
+    assert 1800_000 < bare.pttl(key(storage)) <= 3600_000
+    assert storage.fill(Entry(PATH, now - timedelta(minutes=30), 3), b"new")
+    assert storage.load(PATH, max_age=2400).data == b"new"
+    assert storage.fill(old, b"old")
+    assert storage.load(PATH, max_age=2400).data == b"new"
+
+
+def test_a_copy_that_is_too_old_or_too_large_is_not_kept(redis_url: str):
+    storage = RedisStorage(redis_url, max_size=10, timeout=60)
+    now = datetime.now(UTC)
+
+    assert not storage.fill(Entry(PATH, now - timedelta(hours=2), 1, expires=now - timedelta(hours=1)), b"1")
+    assert not storage.fill(Entry(PATH, datetime.fromtimestamp(0, UTC), 1), b"1")
+    assert not storage.fill(Entry(PATH, now, 11), b"x" * 11)
+    assert list(storage.entries()) == []
+
+
+def test_as_a_tier_it_is_filled_from_below(storage: RedisStorage, tmp_path: Path):
+    @Cache("json", [storage, str(tmp_path)])
+    def f(x):
+        return [x]
+
+    f(1)
+    assert storage.clear() == 1
+    assert f(1) == [1]
+
+    assert f.cache_info()[:2] == (1, 1)
+    assert storage.load(f.cache.key(1)).data.strip() == b"[1]"
 
 
 def test_changed_bytes_are_damage(storage: RedisStorage, bare: Redis):

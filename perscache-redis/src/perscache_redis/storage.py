@@ -7,12 +7,15 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple, NoReturn
 
+from perscache.buffers import Buffer
 from perscache.entry import Entry
 from perscache.errors import ConfigurationError, DamagedEntry, StorageError
 from perscache.storage.base import Lock
 from perscache.storage.lease import LEASES
+from perscache.storage.metadata import to_metadata
 from perscache.storage.options import check
 from perscache.storage.remote import Found, Listed, Page, RemoteStorage, check_folder
 from perscache.units import Duration, Size
@@ -52,6 +55,13 @@ if redis.call('GETRANGE', KEYS[1], 0, #ARGV[1] - 1) ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 return 1
 """
+# Unless what is there is as young as so many milliseconds.
+_FILL: Final = """
+local keep = string.match(redis.call('GETRANGE', KEYS[1], 0, 4095), '^perscache %x+ {"keep":(%d+)')
+if keep and tonumber(keep) - redis.call('PTTL', KEYS[1]) <= tonumber(ARGV[1]) then return 0 end
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+return 1
+"""
 
 
 class RedisStorage(RemoteStorage):
@@ -70,7 +80,7 @@ class RedisStorage(RemoteStorage):
     left_behind = ()
 
     url_options: ClassVar[Mapping[str, Callable[[str], Any]]] = {
-        **{name: read for name, read in RemoteStorage.url_options.items() if name != "lru"},
+        **RemoteStorage.url_options,
         "db": int,
         "prefix": str,
         "username": str,
@@ -153,6 +163,17 @@ class RedisStorage(RemoteStorage):
         # would go through all of its keys.
         self._now_live().probed = True
         return super()._absent(path)
+
+    def fill(self, entry: Entry, data: Buffer) -> bool:
+        """A copy as old as ``entry``, unless a newer is here, or it is too large or too old; see `Storage.fill`."""
+        body = bytes(data)
+        metadata = to_metadata(entry, body)
+        keep, age = _keep(metadata), max(0, int((time.time() - entry.created.timestamp()) * 1000))
+        if age >= keep or len(body) > min(LARGEST - HEAD, self.max_size or LARGEST):
+            return False
+        question = ("EVAL", _FILL, 1, self._name(entry.path), age, pack(body, metadata, keep)[1], keep - age)
+        self._run(self._guarded(self._now_live().writes, self._store_steps(partial(self._ask, question))))
+        return True
 
     def lock(self, path: str) -> Lock | None:
         """The lease of the entry under ``path``; who waits for it hears of it when it is given back."""
