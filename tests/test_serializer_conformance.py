@@ -1,29 +1,16 @@
-"""What every serializer promises, asked of each of them, over one set of values.
+"""Every serializer of ours on values of every library: kept, announced, or refused.
 
-The answers are the table of docs/serializers.md; ``python tests/test_serializer_conformance.py`` writes it anew.
+The answers are the table of docs/serializers.md; ``python tests/test_serializer_conformance.py`` writes it anew. What
+one serializer promises by itself its own tests ask.
 """
 
 from __future__ import annotations
 
-import asyncio
-import collections
 import copy
-import datetime as dt
-import decimal
-import enum
-import itertools
-import math
-import os
-import pickle
 import re
-import subprocess
-import sys
-import uuid
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
-from zoneinfo import ZoneInfo
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -31,7 +18,6 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from perscache import Cache
 from perscache.errors import PerscacheError
 from perscache.serializers import (
     CloudPickleSerializer,
@@ -42,8 +28,10 @@ from perscache.serializers import (
     PickleSerializer,
     Serializer,
     YAMLSerializer,
-    make_serializer,
 )
+from perscache.testing import SerializerTests
+from perscache.testing.values import VALUES as PLAIN
+from perscache.testing.values import Order, difference
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "serializers.md"
 
@@ -57,46 +45,10 @@ SERIALIZERS: Mapping[str, Callable[[], Serializer]] = {
     "numpy": NumpySerializer,
 }
 
-OF_ONES_OWN = make_serializer(
-    "Hex", "hex.txt", lambda data: data.hex().encode(), lambda data: bytes.fromhex(data.decode())
-)
-
-
-class Colour(enum.Enum):
-    RED = "red"
-
-
-class Point(NamedTuple):
-    x: int
-    y: int
-
-
-@dataclass
-class Order:
-    number: int
-    paid: bool = False
-
-
 days = pd.date_range("2024", periods=2, name="day")
 
 VALUES: Mapping[str, Any] = {
-    "`None`, `bool`, `int`, `float`, `str`": [None, True, 0, 2**80, -0.0, math.nan, math.inf, "", "Zoë 😀\n"],
-    "`list`": [1, ["a", []]],
-    "`dict` with string keys": {"b": 1, "a": {"c": [None]}},
-    "`dict` with other keys": {1: "a", None: "b", 2.5: "c"},
-    "`tuple`": (1, (2, "x")),
-    "`set`": {1, 2, "x"},
-    "`frozenset`": frozenset({1, 2}),
-    "`bytes`": b"\x00raw",
-    "`date`, `datetime`": [dt.date(2024, 2, 29), dt.datetime(2024, 1, 1), dt.datetime(2024, 1, 1, 0, 0, 0, 1, dt.UTC)],
-    "`datetime` with a named zone": dt.datetime(2024, 1, 1, tzinfo=ZoneInfo("Europe/Berlin")),
-    "`time`, `timedelta`": [dt.time(12, 30), dt.timedelta(days=1)],
-    "`Decimal`, `UUID`, `Path`": [decimal.Decimal("1.50"), uuid.UUID(int=1), Path("a/b")],
-    "`Enum`": Colour.RED,
-    "named tuple": Point(1, 2),
-    "`OrderedDict`, `defaultdict`": [collections.OrderedDict(b=1, a=2), collections.defaultdict(list, a=[1])],
-    "dataclass, other instances": Order(7),
-    "function of a module": itertools.chain,
+    **PLAIN,
     "`lambda`, local function or class": lambda: 42,
     "numpy array": np.arange(6, dtype="float32").reshape(2, 3),
     "numpy number": np.float64(1.5),
@@ -111,28 +63,6 @@ VALUES: Mapping[str, Any] = {
 }  # fmt: skip
 
 
-def same(left: Any, right: Any) -> bool:
-    """Equal in types, order and bits; functions by what they give."""
-    if type(left) is not type(right):
-        return False
-    if isinstance(left, (list, tuple)):
-        return len(left) == len(right) and all(map(same, left, right))
-    if isinstance(left, dict):
-        return same([*left], [*right]) and same([*left.values()], [*right.values()])
-    if isinstance(left, np.ndarray):
-        return left.dtype == right.dtype and np.array_equal(left, right)
-    if isinstance(left, pd.DataFrame):
-        pd.testing.assert_frame_equal(left, right, check_exact=True, check_freq=True, check_index_type="exact")
-        return True
-    if isinstance(left, (pl.DataFrame, pa.Table, pd.Series)):
-        return bool(left.equals(right))
-    if isinstance(left, (set, frozenset)):
-        return left == right
-    if isinstance(left, type(lambda: 0)):
-        return left() == right()
-    return repr(left) == repr(right)
-
-
 def outcome(serializer: Serializer, value: Any) -> str:
     """How a serializer treats a value: "yes", "no", or what it would change."""
     change = serializer.changes(value)
@@ -140,15 +70,14 @@ def outcome(serializer: Serializer, value: Any) -> str:
         data = serializer.dumps(value)
     except (PerscacheError, TypeError):
         return "no"
-    return change or ("yes" if same(serializer.loads(data), value) else "WRONG")
+    return change or ("yes" if difference(value, serializer.loads(data)) is None else "WRONG")
 
 
 def table() -> str:
     """The answers as a table of Markdown."""
     rows = [["value", *(f"`{name}`" for name in SERIALIZERS)], ["---", *(":-:" for _ in SERIALIZERS)]]
     for kind, value in VALUES.items():
-        # This module's name depends on who asks.
-        outcomes = [outcome(make(), value).replace(f"{__name__}.", "") for make in SERIALIZERS.values()]
+        outcomes = [outcome(make(), value).replace("perscache.testing.values.", "") for make in SERIALIZERS.values()]
         rows.append([kind, *({"yes": "✓", "no": "–"}.get(answer, f"*{answer}*") for answer in outcomes)])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
@@ -178,15 +107,7 @@ def test_storing_leaves_the_value_as_it_is(serializer: Serializer, value: Any):
 
     outcome(serializer, value)
 
-    assert same(value, before)
-
-
-def kept(serializer: Serializer) -> dict[str, Any]:
-    return {kind: value for kind, value in VALUES.items() if outcome(serializer, value) == "yes"}
-
-
-def test_every_serializer_keeps_something(serializer: Serializer):
-    assert kept(serializer)
+    assert difference(before, value) is None
 
 
 @pytest.mark.parametrize("name", ["json", "yaml", "parquet", "csv", "numpy"])
@@ -196,84 +117,22 @@ def test_a_refusal_says_which_type_and_what_to_use(name: str, value: Any):
         SERIALIZERS[name]().dumps(value)
 
 
-def test_bytes_are_read_from_any_buffer(serializer: Serializer):
-    for value in kept(serializer).values():
-        data = serializer.dumps(value)
-
-        assert type(data) is bytes
-        assert same(serializer.loads(memoryview(data)), value)  # type: ignore[arg-type]
-
-
-def test_a_serializer_goes_to_another_process(serializer: Serializer):
-    again = pickle.loads(pickle.dumps(serializer))
-
-    assert (again.name, again.extension, again.identity) == (serializer.name, serializer.extension, serializer.identity)
-
-
 def test_only_pickles_can_run_code():
     assert [name for name, make in SERIALIZERS.items() if not make().safe] == ["cloudpickle", "pickle"]
 
 
-SECOND_PROCESS = """
-import importlib.util, sys
-from pathlib import Path
-spec = importlib.util.spec_from_file_location("conformance", sys.argv[1])
-conformance = importlib.util.module_from_spec(spec)
-sys.modules["conformance"] = conformance
-spec.loader.exec_module(conformance)
-for name, make in conformance.SERIALIZERS.items():
-    serializer = make()
-    for number, (kind, value) in enumerate(conformance.kept(serializer).items()):
-        file = Path(sys.argv[2], f"{name}-{number}.{serializer.extension}")
-        if sys.argv[3] == "write":
-            file.write_bytes(serializer.dumps(value))
-        else:
-            assert conformance.same(serializer.loads(file.read_bytes()), value), (name, kind)
-            print(name)
-"""
+class TestPicklesOfEveryLibrary(SerializerTests):
+    any_buffer = True
 
+    @pytest.fixture(params=["pickle", "cloudpickle"])
+    def serializer(self, request: pytest.FixtureRequest) -> Serializer:
+        return SERIALIZERS[request.param]()
 
-def test_what_one_process_writes_another_with_another_hash_seed_reads(tmp_path: Path):
-    def process(task: str, seed: str) -> str:
-        return subprocess.run(
-            [sys.executable, "-c", SECOND_PROCESS, __file__, str(tmp_path), task],
-            env=os.environ | {"PYTHONHASHSEED": seed},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-
-    process("write", "1")
-
-    assert set(process("read", "2").split()) == set(SERIALIZERS)
-
-
-@pytest.mark.parametrize("make", [*SERIALIZERS.values(), OF_ONES_OWN], ids=[*SERIALIZERS, "of one's own"])
-@pytest.mark.parametrize("colour", ["sync", "async"])
-def test_a_hit_gives_what_the_miss_gave(make: Callable[[], Serializer], colour: str, tmp_path: Path):
-    serializer = make()
-    values = kept(serializer) if make is not OF_ONES_OWN else {"bytes": b"\x00\xff"}
-    calls: list[str] = []
-    cache = Cache(serializer, tmp_path, on_error="raise")
-
-    def result(kind: str) -> Any:
-        calls.append(kind)
-        return values[kind]
-
-    async def later(kind: str) -> Any:
-        return result(kind)
-
-    # What the function returns is no part of its code here, and lambdas are no values for keys.
-    function: Any = cache(name="result", track="none")(result if colour == "sync" else later)
-
-    def call(kind: str) -> Any:
-        return function(kind) if colour == "sync" else asyncio.run(function(kind))
-
-    for kind in values:
-        assert same(call(kind), call(kind))
-
-    assert calls == list(values)
-    assert len(list(tmp_path.rglob(f"*.{serializer.extension}"))) == len(values)
+    @pytest.fixture
+    def values(self, serializer: Serializer) -> Sequence[Any]:
+        kept = [value for value in VALUES.values() if outcome(serializer, value) == "yes"]
+        assert len(kept) >= len(VALUES) - 1
+        return kept
 
 
 if __name__ == "__main__":

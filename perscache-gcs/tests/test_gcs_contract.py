@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pytest
 
-from perscache.testing import Around, StorageTests
+from perscache.testing import Around, PluginTests, StorageTests
 from perscache_gcs import GoogleCloudStorage
 from perscache_gcs.testing import Bucket
 
@@ -55,3 +55,7 @@ class TestGoogleCloud(StorageTests):
             )
 
         return Around(read, write)
+
+
+class TestPlugin(PluginTests):
+    module = "perscache_gcs"

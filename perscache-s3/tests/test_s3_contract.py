@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from perscache.testing import Around, StorageTests
+from perscache.testing import Around, PluginTests, StorageTests
 from perscache_s3 import S3Storage
 from perscache_s3.testing import Bucket
 
@@ -38,3 +38,7 @@ class TestS3(StorageTests):
             client.put_object(**there, Body=data, Metadata=client.head_object(**there)["Metadata"])
 
         return Around(read, write)
+
+
+class TestPlugin(PluginTests):
+    module = "perscache_s3"

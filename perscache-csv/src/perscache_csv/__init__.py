@@ -58,6 +58,8 @@ class CSVSerializer(Serializer):
         """The frame of the text."""
         from . import text
 
+        if not data:  # for pandas that is a frame without columns
+            raise SerializationError("an empty file holds no frame: what was written to it is lost")
         return text.read(bytes(data))
 
     def changes(self, data: Any) -> str | None:

@@ -51,6 +51,8 @@ class YAMLSerializer(Serializer):
         """The value of the text. Tags that would make other objects than plain values raise yaml.YAMLError."""
         import yaml
 
+        if not data:  # for YAML that is None
+            raise SerializationError("an empty file holds no value: what was written to it is lost")
         return yaml.load(bytes(data), getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506  (both are safe)
 
     def changes(self, data: Any) -> str | None:

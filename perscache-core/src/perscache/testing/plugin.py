@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from importlib import import_module
 from typing import Any, ClassVar
 
@@ -97,15 +98,10 @@ class PluginTests:
 
     # --- What it costs those who have it installed.
 
-    @pytest.fixture(scope="class")
+    @pytest.fixture
     def imported(self) -> dict[str, list[str]]:
         """The modules that a process has imported after it used perscache, and after it loaded the plugin."""
-        done = subprocess.run(  # noqa: S603 - our own source
-            [sys.executable, "-c", _LOOK, self.module], capture_output=True, text=True, timeout=60, check=False
-        )
-        assert done.returncode == 0, f"import {self.module} fails in a new process:\n{done.stderr}"
-        stages: dict[str, list[str]] = json.loads(done.stdout.splitlines()[-1])
-        return stages
+        return _imported(self.module)
 
     def test_who_does_not_name_it_does_not_import_it(self, imported: dict[str, list[str]]) -> None:
         assert self.module not in imported["perscache"], (
@@ -171,6 +167,16 @@ def _required(distribution: str) -> set[str]:
         for module, owners in metadata.packages_distributions().items()
         if required & {discovery.canonical(owner) for owner in owners}
     }
+
+
+@cache
+def _imported(module: str) -> dict[str, list[str]]:
+    done = subprocess.run(  # noqa: S603 - our own source
+        [sys.executable, "-c", _LOOK, module], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, f"import {module} fails in a new process:\n{done.stderr}"
+    stages: dict[str, list[str]] = json.loads(done.stdout.splitlines()[-1])
+    return stages
 
 
 _LOOK = """
