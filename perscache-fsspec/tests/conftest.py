@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,7 +77,7 @@ authorizer.add_user("me", "secret", folder, perm="elradfmwMT")
 authorizer.add_user("reader", "secret", folder, perm="elr")
 
 class Handler(FTPHandler):
-    pass
+    auth_failed_timeout = 0
 
 Handler.authorizer = authorizer
 server = FTPServer(("127.0.0.1", port), Handler)
@@ -105,7 +105,7 @@ class Server:
 
 
 @contextmanager
-def serving(scheme: str, root: Path, port: int = 0) -> Iterator[Server]:
+def run(scheme: str, root: Path, port: int = 0) -> Iterator[Server]:
     root.mkdir(exist_ok=True)
     script = {"sftp": SFTP, "ftp": FTP}[scheme]
     process = subprocess.Popen(
@@ -138,7 +138,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str]
 
     def of(scheme: str) -> Server:
         if scheme not in running:
-            context = serving(scheme, tmp_path_factory.mktemp(scheme))
+            context = run(scheme, tmp_path_factory.mktemp(scheme))
             running[scheme] = context.__enter__()
             contexts.append(context)
         return running[scheme]
@@ -146,6 +146,12 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str]
     yield of
     for context in contexts:
         context.__exit__(None, None, None)
+
+
+@pytest.fixture
+def serving() -> Callable[..., AbstractContextManager[Server]]:
+    """What runs a server, also on a port that it had before."""
+    return run
 
 
 _numbers = itertools.count(1)
@@ -164,7 +170,7 @@ def place(request: pytest.FixtureRequest, servers: Callable[[str], Server], tmp_
 @pytest.fixture(params=["sftp", "ftp"])
 def own_server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
     """A server of this test's own, to be stopped."""
-    with serving(request.param, tmp_path / "served") as server:
+    with run(request.param, tmp_path / "served") as server:
         yield server
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -28,6 +29,9 @@ _TIMEOUTS: Final = {
     **dict.fromkeys(("ftp", "smb"), ("timeout",)),
 }
 """What file systems call their own deadlines, in seconds: so that a thread that nobody waits for any more ends."""
+
+
+_NOWHERE: Final = logging.NullHandler()
 
 
 class File(NamedTuple):
@@ -60,6 +64,9 @@ class Folder:
         from fsspec.core import url_to_fs
 
         protocol = url.partition("://")[0]
+        if protocol in _SFTP:
+            # Who has set up no logging would read its traces on stderr, beside our one warning.
+            logging.getLogger("paramiko").addHandler(_NOWHERE)
         deadlines = dict.fromkeys(_TIMEOUTS.get(protocol, ()), timeout)
         self._fs, folder = url_to_fs(url, skip_instance_cache=True, **(deadlines | dict(options)))
         self._root = str(folder).rstrip("/")
@@ -70,7 +77,6 @@ class Folder:
         if self._sftp:
             # Its deadlines are for connecting only.
             self._fs.ftp.get_channel().settimeout(timeout)
-
     def read(self, name: str) -> tuple[bytes, Record]:
         """The value of a file, and its record; NoRecord where it has none."""
         aside = beside(name)
@@ -127,11 +133,16 @@ class Folder:
             yield from map(_file, self._fs.ls(self._path(name).rstrip("/") or "/", detail=True))
 
     def written(self, name: str, file: File) -> float | None:
-        """When a file that was listed was written: where its file system does not say, its record does."""
-        if file.modified is None and beside(name) is None:
-            with suppress(NoRecord, FileNotFoundError):
-                return created(self.read_record(name, file.size)[0])
-        return file.modified
+        """When a file that was listed was written, by its record: for one whose file system does not say, or roughly.
+
+        None where neither says.
+        """
+        modified = file.modified
+        with suppress(NoRecord, FileNotFoundError):
+            said = created(self.read_record(name, file.size)[0])
+            # Of two clocks that agree, the writer's is the finer one.
+            return said if modified is None or 0 <= said - modified < 1 else modified
+        return modified
 
     def remove(self, name: str) -> None:
         """Remove a file and its record; FileNotFoundError where there is none."""
@@ -193,10 +204,14 @@ class Folder:
 
     def _make_folder_of(self, name: str) -> None:
         folder = self._path(name).rpartition("/")[0]
-        try:
-            self._fs.makedirs(folder, exist_ok=True)
-        except Exception:  # noqa: BLE001 - another one may have made a part of it in between
-            self._fs.makedirs(folder, exist_ok=True)
+        # Another one may make each of its parts in between.
+        for left in range(folder.count("/"), -1, -1):
+            self._fs.invalidate_cache()
+            try:
+                return self._fs.makedirs(folder, exist_ok=True)
+            except Exception:
+                if not left:
+                    raise
 
     def _remove(self, name: str) -> None:
         path = self._path(name)

@@ -151,10 +151,14 @@ class FsspecStorage(RemoteStorage):
         def listing(folder: Folder) -> tuple[list[Listed], list[str]]:
             listed: list[Listed] = []
             inner: list[str] = []
-            for file in folder.list(under):
+            files = list(folder.list(under))
+            newest = max((file.modified for file in files if file.modified is not None), default=None)
+            for file in files:
                 name = f"{under}{file.name}"
                 if not file.is_folder:
-                    written = folder.written(name, file)
+                    # Many tell whole seconds: of the last one, which was the last must be known.
+                    rough = file.modified is None or (file.modified == newest and file.modified.is_integer())
+                    written = folder.written(name, file) if rough else file.modified
                     listed.append(Listed(name, file.size, now if written is None else written, file.generation, {}))
                 elif not under and name != DRAFTS and name.isprintable():
                     inner.append(f"{name}/")
@@ -191,9 +195,9 @@ class FsspecStorage(RemoteStorage):
         seconds = self.timeout if seconds is None else seconds
         try:
             return self._connections().ask(work, seconds, more)
-        except Late as late:
-            why = f": {late}" if str(late) else ""
-            raise StorageError(f"{self.url} did not answer within {seconds:g} s{why}") from None
+        except (Late, TimeoutError) as late:
+            why = f" ({late})" if str(late) else ""
+            raise StorageError(f"{self.url} did not answer within {seconds:.3g} s{why}") from None
         except (FileNotFoundError, DamagedEntry):
             raise
         except Exception as error:  # noqa: BLE001 - whatever a file system raises is told in our words
@@ -256,9 +260,9 @@ _NO_LOGIN: Final = frozenset({
 def _check_protocol(location: str, protocol: str) -> None:
     from difflib import get_close_matches
 
-    from fsspec import available_protocols
+    from fsspec import available_protocols, registry
 
-    if protocol not in (known := available_protocols()):
+    if protocol not in (known := {*available_protocols(), *registry}):
         close = get_close_matches(protocol, known, 1)
         hint = f"did you mean 'fsspec+{close[0]}://'?" if close else f"there are {', '.join(sorted(known))}"
         raise ConfigurationError(f"{location!r}: fsspec knows no file system {protocol!r}: {hint}")
