@@ -29,7 +29,7 @@ cache = Cache("json", AzureStorage(container, timeout=60, lease=3))
 def work(n):
     with open(ran, "a") as file:
         file.write(f"{n}\\n")
-    time.sleep(float(os.environ.get("TAKES", "0.3")))
+    time.sleep(float(os.environ.get("TAKES", "0.2")))
     return n
 
 print("ready", flush=True)
@@ -51,11 +51,11 @@ def start(container: Container, ran: Path, **environment: str) -> subprocess.Pop
 
 def test_processes_compute_each_key_once_and_print_nothing(azure_container: Container, tmp_path: Path):
     ran = tmp_path / "ran"
-    workers = [start(azure_container, ran) for _ in range(3)]
+    workers = [start(azure_container, ran) for _ in range(2)]
 
     said = [worker.communicate("go\n", timeout=120) for worker in workers]
 
-    assert [(worker.returncode, error) for worker, (_, error) in zip(workers, said, strict=True)] == [(0, "")] * 3
+    assert [(worker.returncode, error) for worker, (_, error) in zip(workers, said, strict=True)] == [(0, "")] * 2
     assert sorted(ran.read_text().split()) == ["0", "1", "2"]
 
 
@@ -77,19 +77,6 @@ def test_a_machine_that_dies_is_taken_over_from(azure_container: Container, tmp_
     assert sorted(ran.read_text().split()) == ["0", "0", "1", "2"]
 
 
-def test_of_sixteen_that_create_one_wins(storage: AzureStorage):
-    def create(number: int) -> str | None:
-        try:
-            return storage._put_if(f"folder/locks/{number // 16}", b"%d" % number, None, 30)
-        except FileExistsError:
-            return None
-
-    with ThreadPoolExecutor(16) as pool:
-        won = list(pool.map(create, range(160)))
-
-    assert [sum(one is not None for one in won[at : at + 16]) for at in range(0, 160, 16)] == [1] * 10
-
-
 def test_of_several_that_take_over_one_wins(storage: AzureStorage):
     first = storage._put_if("folder/locks/a", b"first", None, 30)
     assert storage._get("folder/locks/a").generation == first
@@ -107,19 +94,6 @@ def test_of_several_that_take_over_one_wins(storage: AzureStorage):
         storage._put_if("folder/locks/gone", b"x", first, 30)
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
-@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # fork in a process with threads, on purpose
-def test_a_child_that_was_forked_after_use_has_a_client_of_its_own(storage: AzureStorage):
-    storage.write(PATH, b"1")
-
-    child = os.fork()
-    if child == 0:
-        os._exit(0 if storage.load(PATH).data == b"1" else 1)
-
-    assert os.waitpid(child, 0)[1] == 0
-    assert storage.load(PATH).data == b"1"
-
-
 def test_two_event_loops_one_after_the_other_use_one_storage(storage: AzureStorage):
     @Cache("json", storage)
     async def f(x):
@@ -130,19 +104,6 @@ def test_two_event_loops_one_after_the_other_use_one_storage(storage: AzureStora
 
     assert asyncio.run(several()) == asyncio.run(several())
     assert (f.cache_info().hits, f.cache_info().misses) == (5, 5)
-
-
-def test_another_process_s_writes_and_removals_are_seen_at_once(storage: AzureStorage, azure_container: Container):
-    other = AzureStorage(
-        f"{azure_container.name}/folder", connection_string=azure_container.connection_string, timeout=60
-    )
-    other.write(PATH, b"1")
-    assert storage.load(PATH).data == b"1"
-    other.write(PATH, b"2")
-    assert storage.load(PATH).data == b"2"
-    other.delete(PATH)
-    with pytest.raises(FileNotFoundError):
-        storage.load(PATH)
 
 
 def test_as_many_threads_as_look_up_at_once_share_a_storage(storage: AzureStorage, caplog: pytest.LogCaptureFixture):

@@ -10,7 +10,9 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TypeAlias
 
 import pytest
 
@@ -75,7 +77,7 @@ def test_a_lease_whose_reply_was_lost_is_held(behind: AzureStorage, faulty_azure
     lock.release()
 
 
-@pytest.mark.parametrize("deed", ["write", "peek", "delete", "clear", "prune"])
+@pytest.mark.parametrize("deed", ["write", "peek", "delete", "prune"])
 def test_every_deed_has_a_deadline(shaky: AzureStorage, faulty_azure: FaultyProxy, deed: str):
     faulty_azure.fail("stall", times=None)
     arguments = {"write": (PATH, b"x"), "peek": (PATH,), "delete": (PATH,)}.get(deed, ())
@@ -141,50 +143,50 @@ def test_a_missing_container_is_named_with_the_way_out(azure_container: Containe
 # --- Answers of Azure that azurite does not give.
 
 
-class Refusing:
-    """A server that answers everything with one refusal."""
+Answer: TypeAlias = Callable[[BaseHTTPRequestHandler], None]
 
-    def __init__(self, status: int, code: str, message: str) -> None:
-        body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>{message}</Message></Error>".encode()
 
+@pytest.fixture
+def answering() -> Iterator[Callable[[Answer], AzureStorage]]:
+    """Storages on servers that answer everything as they are told to."""
+    servers: list[ThreadingHTTPServer] = []
+
+    def start(answer: Answer) -> AzureStorage:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                self.send_response(status)
-                self.send_header("x-ms-error-code", code)
-                self.send_header("Content-Type", "application/xml")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
+                answer(self)
 
             do_PUT = do_GET
 
             def log_message(self, format: str, *args: object) -> None:
                 """Nothing."""
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        server.daemon_threads = True
+        servers.append(server)
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        place = connection_string(f"http://127.0.0.1:{server.server_address[1]}")
+        return AzureStorage("container/folder", connection_string=place, timeout=TIMEOUT)
 
-    @property
-    def storage(self) -> AzureStorage:
-        place = connection_string(f"http://127.0.0.1:{self.server.server_address[1]}")
-        return AzureStorage("container/folder", connection_string=place, timeout=10)
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
 
 
-@pytest.fixture
-def refusing() -> Iterator[Callable[[int, str, str], AzureStorage]]:
-    """Storages on servers that refuse as they are told to."""
-    servers: list[Refusing] = []
+def refusal(status: int, code: str, message: str) -> Answer:
+    body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>{message}</Message></Error>".encode()
 
-    def refuse(status: int, code: str, message: str) -> AzureStorage:
-        servers.append(Refusing(status, code, message))
-        return servers[-1].storage
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(status)
+        handler.send_header("x-ms-error-code", code)
+        handler.send_header("Content-Type", "application/xml")
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
 
-    yield refuse
-    for made in servers:
-        made.server.shutdown()
-        made.server.server_close()
+    return answer
 
 
 @pytest.mark.parametrize(
@@ -202,11 +204,10 @@ def refusing() -> Iterator[Callable[[int, str, str], AzureStorage]]:
     ],
 )
 def test_what_azure_refuses_is_told_with_the_way_out(
-    refusing: Callable[[int, str, str], AzureStorage], status: int, code: str, kind: type[StorageError], says: str
+    answering: Callable[[Answer], AzureStorage], status: int, code: str, kind: type[StorageError], says: str
 ):
-    storage = refusing(
-        status, code, "It is so.\nRequestId:1\nTime:2\nThe MAC signature found in the HTTP request 'c2lnbmVk' differs"
-    )
+    detail = "RequestId:1\nTime:2\nThe MAC signature found in the HTTP request 'c2lnbmVk' differs"
+    storage = answering(refusal(status, code, f"It is so.\n{detail}"))
 
     with pytest.raises(StorageError, match=says) as refused:
         storage.load(PATH)
@@ -218,9 +219,9 @@ def test_what_azure_refuses_is_told_with_the_way_out(
 
 
 def test_a_refusal_is_told_once_and_the_result_is_returned(
-    refusing: Callable[[int, str, str], AzureStorage],
+    answering: Callable[[Answer], AzureStorage],
 ):
-    @Cache("json", refusing(403, "AuthorizationPermissionMismatch", "No."))
+    @Cache("json", answering(refusal(403, "AuthorizationPermissionMismatch", "No.")))
     def f(x):
         return [x]
 
@@ -230,6 +231,22 @@ def test_a_refusal_is_told_once_and_the_result_is_returned(
 
     stages = [str(warning.message).split(" failed")[0] for warning in caught]
     assert len(stages) == len(set(stages)) <= 3  # reading, leasing and writing
+
+
+def test_a_body_that_comes_drop_by_drop_is_given_up(answering: Callable[[Answer], AzureStorage]):
+    def drip(handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(206)
+        headers = {"Content-Range": "bytes 0-9999/10000", "Content-Length": "10000", "ETag": '"1"'}
+        for name, text in {**headers, "Last-Modified": "Fri, 01 Nov 2024 00:00:00 GMT"}.items():
+            handler.send_header(name, text)
+        handler.end_headers()
+        with suppress(OSError):
+            for _ in range(10_000):
+                handler.wfile.write(b"x")
+                time.sleep(0.01)
+
+    with pytest.raises(StorageError, match="a body came too slowly"):
+        answering(drip).load(PATH)
 
 
 # --- Signing in.

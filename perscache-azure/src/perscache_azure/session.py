@@ -13,8 +13,10 @@ from requests.utils import super_len
 from perscache.errors import StorageError
 from perscache.storage.base import AT_ONCE
 
-PIECE = 2**20
-"""Bytes that are read of a body between two looks at the clock."""
+PIECE = 2**18
+"""Bytes that are read of a body at most between two looks at the clock."""
+
+MEGABYTE = 2**20
 
 
 class Broken(StorageError):
@@ -37,7 +39,7 @@ class Session(requests.Session):
     def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
         """Send it as `requests.Session` does, within its time, and read the answer."""
         # The whole of a body is sent within one timeout.
-        allowed = self._timeout + super_len(request.body or b"") / PIECE
+        allowed = self._timeout + super_len(request.body or b"") / MEGABYTE
         until = time.monotonic() + allowed
         answer = super().send(request, **{**options, "timeout": (allowed, allowed)})
         if options.get("stream"):
@@ -47,10 +49,13 @@ class Session(requests.Session):
     def _whole(self, answer: requests.Response, until: float) -> _Body:
         answer.raw.enforce_content_length = True
         pieces: list[bytes] = []
+        read = 0
         try:
-            for piece in answer.raw.stream(PIECE, decode_content=True):
+            # What has come, however little: a full piece may take for ever.
+            while piece := answer.raw.read1(PIECE, decode_content=True):
                 pieces.append(piece)
-                if time.monotonic() > until + len(pieces):
+                read += len(piece)
+                if time.monotonic() > until + read / MEGABYTE:
                     raise StorageError(
                         f"{self._place}: a body came too slowly: give a longer timeout=, or look at the network"
                     )

@@ -243,7 +243,8 @@ class AzureStorage(RemoteStorage):
             given.url or "",
             self.bucket,
             credential=self._admission(given),
-            transport=RequestsTransport(session=Session(self.url, self.timeout)),
+            # The session has a body whole: to cut it into blocks would only copy it.
+            transport=RequestsTransport(session=Session(self.url, self.timeout), connection_data_block_size=WHOLE),
             retry_total=0,
             max_single_get_size=WHOLE,
             max_single_put_size=PARTS_FROM,
