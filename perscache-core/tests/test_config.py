@@ -97,6 +97,22 @@ def test_a_url_without_its_slashes_is_no_folder_of_that_name(storage):
         Cache(storage=storage)
 
 
+@pytest.mark.parametrize(
+    "storage",
+    [
+        "gs:me:secret@bucket",
+        "sftp::gs://me:secret@bucket",
+        ["memory://", ["gs://me:secret@bucket"]],
+        ["memory://", "gs://me:se/cret@bucket?password=secret"],
+    ],
+)
+def test_what_is_said_of_a_wrong_storage_shows_no_password(storage):
+    with pytest.raises(ConfigurationError) as refused:
+        Cache(storage=storage, max_size=1)
+
+    assert "cret" not in str(refused.value)
+
+
 @pytest.mark.parametrize("serializer", [3, object(), dict])
 def test_a_serializer_without_meaning_is_an_error(serializer):
     with pytest.raises(ConfigurationError, match="it takes a name"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import subprocess
 import sys
@@ -136,10 +137,11 @@ def test_no_message_of_trouble_shows_a_password(own_server: str):
 def test_the_doctor_shows_no_password(tmp_path: Path):
     url = "redis://me:hunter2@127.0.0.1:1/0/team"
     done = subprocess.run(
-        [sys.executable, "-m", "perscache", "doctor", "--storage", url],
+        [sys.executable, "-m", "perscache", "doctor"], env={**os.environ, "PERSCACHE_STORAGE": url},
         cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
 
+    assert "redis://***@127.0.0.1:1/0/team" in done.stdout
     assert "redis://127.0.0.1:1/0/team" in done.stdout
     assert "hunter2" not in done.stdout + done.stderr
 

@@ -65,6 +65,16 @@ def test_where_nothing_is_wrong_it_says_so_and_leaves_nothing(doctor, capsys):
 # --- Settings.
 
 
+def test_no_password_is_told(doctor, monkeypatch):
+    for told, storage in (
+        ("memory://***@host", "memory://me:secret@host"),
+        (["memory://", "gs://***@bucket?password=***&x=1"], '["memory://", "gs://:secret@bucket?password=secret&x=1"]'),
+        ("C:/me@work/cache", "C:/me@work/cache"),
+    ):
+        monkeypatch.setenv("PERSCACHE_STORAGE", storage)
+        assert settings(doctor(storage="memory://"))["storage"] == (told, "PERSCACHE_STORAGE")
+
+
 def test_each_setting_is_told_with_where_it_is_from(doctor, monkeypatch):
     Path("perscache.toml").write_text('serializer = "json"\nstorage = "kept"\nttl = "1d"\nlock = false\n')
     monkeypatch.setenv("PERSCACHE_TTL", "2h")

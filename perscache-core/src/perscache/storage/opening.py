@@ -15,6 +15,7 @@ from ..plugins import registry
 from ..plugins.known import KNOWN, Kind
 from ..units import Size, size_in_bytes
 from .base import Storage
+from .options import masked
 
 Place: TypeAlias = "str | PathLike[str] | Storage | type[Storage]"
 
@@ -44,11 +45,12 @@ def open_storage(storage: StorageLike, max_size: Size | None, *, quiet: bool = F
         return storage
     options: dict[str, Any] = {} if max_size is None else {"max_size": size_in_bytes(max_size)}
     if isinstance(storage, str) and (scheme := re.match(r"([a-z0-9]{2,}):(?!//)", storage)) and scheme[1] in _SCHEMES:
-        raise ConfigurationError(f"storage={storage!r}: a URL has two slashes, {scheme[1]}://{storage[scheme.end() :]}")
+        url_meant = masked(f"{scheme[1]}://{storage[scheme.end() :]}")
+        raise ConfigurationError(f"storage={scheme[0]!r}…: a URL has two slashes, {url_meant}")
     if isinstance(storage, str) and re.match(r"[a-z][a-z0-9+.-]+::", storage):
         raise ConfigurationError(
-            f"storage={storage!r} is a chain of file systems, whose copies and listings grow stale: name the last of "
-            f"them, and give a list for tiers: storage=['.cache', {storage.rpartition('::')[2]!r}]"
+            f"storage={masked(storage)!r} is a chain of file systems, whose copies and listings grow stale: name the "
+            f"last of them, and give a list for tiers: storage=['.cache', {masked(storage.rpartition('::')[2])!r}]"
         )
     if isinstance(storage, str) and (url := re.match(r"([A-Za-z][A-Za-z0-9+.-]+)://", storage)):
         return registry.storage_class(url[1].lower()).from_url(storage, **options)
@@ -67,12 +69,12 @@ def _open_tiers(storages: Sequence[Place], max_size: Size | None, *, quiet: bool
     from .tiers import TieredStorage
 
     if any(isinstance(storage, list | tuple) for storage in storages):
-        raise ConfigurationError(f"storage={list(storages)!r}: a list of tiers holds no lists: write one list")
+        raise ConfigurationError(f"storage={masked(storages)!r}: a list of tiers holds no lists: write one list")
     if len(storages) == 1:
         return open_storage(storages[0], max_size)
     if max_size is not None:
         raise ConfigurationError(
-            f"max_size={max_size!r} does not say which tier of storage={list(storages)!r} it is for: give it to that "
+            f"max_size={max_size!r} does not say which tier of storage={masked(storages)!r} it is for: give it to that "
             f"tier, such as 'memory://?max_size={max_size}'"
         )
     tiers: list[Storage] = []

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from ..errors import ConfigurationError
 
@@ -19,6 +20,9 @@ _TRUTH = {
     "off": False,
 }
 
+# Up to the last "@": who forgets to encode one in a password is spared, too.
+_SECRETS: Final = re.compile(r"(?<=://)\S*(?=@)|(?<=[?&]password=)[^&\s]*")
+
 
 def split_url(url: str) -> tuple[str, dict[str, Any]]:
     """What stands between ``://`` and ``?``, unquoted, and the options behind."""
@@ -27,6 +31,13 @@ def split_url(url: str) -> tuple[str, dict[str, Any]]:
     rest = url.partition("://")[2]
     place, _, query = rest.partition("?")
     return unquote(place), dict(parse_qsl(query, keep_blank_values=True))
+
+
+def masked(setting: Any) -> Any:
+    """A setting, or a list of some, as it may be shown: no user and no password is left in a URL."""
+    if isinstance(setting, list | tuple):
+        return [masked(one) for one in setting]
+    return _SECRETS.sub("***", setting) if isinstance(setting, str) else setting
 
 
 def check(owner: str, options: dict[str, Any], known: Iterable[str]) -> None:

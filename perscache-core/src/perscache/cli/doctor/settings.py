@@ -14,6 +14,7 @@ from ...errors import ConfigurationError, PerscacheError
 from ...events import Observers
 from ...modes import Mode
 from ...plugins import discovery, registry
+from ...storage.options import masked
 from ...trouble import OnError
 from ...units import seconds, size_in_bytes
 from ..plugins import CORE
@@ -23,7 +24,7 @@ _VARIABLES: Final = (*config.ENVIRONMENT.values(), config.MODE, config.SIGNING_K
 
 
 def examine(diagnosis: Diagnosis) -> list[dict[str, Any]]:
-    """Each setting's name, value, and source: a variable, a file, or the default. A signing key is not shown."""
+    """Each setting's name, value, and source: a variable, a file, or the default. No key and no password is shown."""
     diagnosis.wrong(*_misspelt())
     diagnosis.remarks += _passed_over(Path.cwd())
     found: dict[str, tuple[Any, str]] = {name: (value, "default") for name, value in config.DEFAULTS.items()}
@@ -45,7 +46,7 @@ def examine(diagnosis: Diagnosis) -> list[dict[str, Any]]:
         _judge(name, value, source, diagnosis)
     if readable and len(diagnosis.problems) == before:
         _judge_together(diagnosis)
-    return [{"name": name, "value": value, "source": source} for name, (value, source) in found.items()]
+    return [{"name": name, "value": masked(value), "source": source} for name, (value, source) in found.items()]
 
 
 _MEANINGS: Final[Mapping[str, Callable[[Any], Any]]] = {
