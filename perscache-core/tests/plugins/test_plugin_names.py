@@ -183,7 +183,9 @@ def test_a_known_name_that_is_not_installed_says_what_to_install(bare, name):
     assert message(PluginNotInstalled, name).endswith(f"pip install perscache-{name}")
 
 
-@pytest.mark.parametrize(("scheme", "distribution"), [("gs", "perscache-gcs"), ("s3", "perscache-s3")])
+@pytest.mark.parametrize(
+    ("scheme", "distribution"), [("az", "perscache-azure"), ("gs", "perscache-gcs"), ("s3", "perscache-s3")]
+)
 def test_a_known_scheme_that_is_not_installed_says_what_to_install(bare, scheme, distribution):
     with pytest.raises(PluginNotInstalled, match=f"'{scheme}://'.*pip install {distribution}$"):
         registry.storage_class(scheme)
