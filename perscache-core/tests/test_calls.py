@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import inspect
+import logging
+import os
+import re
 import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from perscache import Cache, CacheExpired, CacheMiss
+from perscache import Cache, CacheExpired, CacheMiss, mode, trouble
 from perscache.errors import ConfigurationError
 
 
@@ -323,3 +331,91 @@ def test_positional_arguments_of_the_cache_are_serializer_and_storage(tmp_path):
     assert cache.serializer.extension == "json"
     assert cache.storage.location == tmp_path / "here"
     assert cache.cache(ttl=1)(lambda: 1)() == 1
+
+
+# --- Hits have a path of their own, which must come to what the rules come to.
+
+
+def _raise(*_: object) -> None:
+    raise ValueError("not loadable")
+
+
+class Unloadable:
+    def __reduce__(self):
+        return _raise, ()
+
+
+def _story(tmp_path: Path, folder: str, call: Callable[..., Any], decorate: Callable[..., Any]) -> list[Any]:
+    """What calls come to, one after the other, and what is counted."""
+    told: list[Any] = []
+    cache = Cache(storage=tmp_path / folder)
+    f = decorate(cache(ttl="1h", name="f"))
+
+    def tell(*args: Any, **kwargs: Any) -> None:
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            try:
+                came: Any = call(f, *args, **kwargs)
+                came = came if isinstance(came, (int, bytes)) else type(came).__name__
+            except Exception as error:
+                came = f"{type(error).__name__}: {error}"
+        said = [re.sub(r"/\S+", "a path", str(warning.message)) for warning in warned]
+        told.append((came, said, f.cache_info()._replace(saved=0.0)))
+
+    for _ in range(2):  # stored, found
+        tell(1)
+        tell(x=1)
+        tell(b"0" * 600_000)
+        tell("raise")
+        tell("unloadable")
+        tell()
+        tell(number for number in range(3))
+    files = [tmp_path / folder / entry.path for entry in f.cache.entries()]
+    for file in files:
+        os.utime(file, (1, 1))
+    tell(1)  # expired
+    for file in files:
+        file.write_bytes(b"noise")
+    tell(1)  # damaged
+    tell(1)
+    with mode("offline"):
+        tell(1)
+        tell(77)
+    with mode("refresh"):
+        tell(1)
+    return told
+
+
+def _result(x: Any) -> Any:
+    if x == "raise":
+        raise KeyError(x)
+    return Unloadable() if x == "unloadable" else x
+
+
+@pytest.mark.parametrize("colour", ["plain", "async"])
+def test_the_straight_path_of_hits_comes_to_what_the_rules_come_to(tmp_path, caplog, colour):
+    def plain(decorator):
+        @decorator
+        def f(x):
+            return _result(x)
+
+        return f
+
+    def coroutine(decorator):
+        @decorator
+        async def f(x):
+            return _result(x)
+
+        return f
+
+    def run(f, *args, **kwargs):
+        return asyncio.run(f(*args, **kwargs))
+
+    how = {"plain": (lambda f, *args, **kwargs: f(*args, **kwargs), plain), "async": (run, coroutine)}[colour]
+    straight = _story(tmp_path, "straight", *how)
+    trouble.forget()
+    caplog.set_level(logging.DEBUG, "perscache")
+    assert straight == _story(tmp_path, "rules", *how)
+    assert {came for came, *_ in straight} >= {1, "KeyError: 'raise'", "Unloadable"}
+    assert straight[-1][-1].hits > 3
+    assert sum(len(said) for _, said, _ in straight) == 2

@@ -12,7 +12,7 @@ from .modes import Mode
 from .plan import Plan
 from .protocol import Missed, Question, Result, answer, missed_by, undecodable
 from .statistics import Reason
-from .steps import Raised, arun, run
+from .steps import Raised, adecode, arun, run
 from .trouble import logger
 
 T = TypeVar("T")
@@ -103,9 +103,14 @@ class AsyncCalls:
 
     def wrapper(self) -> Callable[..., Awaitable[Any]]:
         """The coroutine function to call instead."""
-        return self.forced(None)
+        value = self._value
 
-    def forced(self, mode: Mode | None) -> Callable[..., Awaitable[Any]]:
+        async def cached(*args: Any, **kwargs: Any) -> Any:
+            return await value(args, kwargs)
+
+        return cached
+
+    def forced(self, mode: Mode) -> Callable[..., Awaitable[Any]]:
         """The same in ``mode``, whatever the one in force."""
         result = self.result
 
@@ -129,6 +134,33 @@ class AsyncCalls:
         except PluginError as error:
             return Result(await unkeyed(plan, error, compute), False, 0.0, 0.0)
         return settle(await arun(answer(Question(plan, path, args, kwargs, mode)), compute))
+
+    async def _value(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The coroutine's result, from storage or new: the straight path of `Calls`."""
+        plan = self.plan
+        if not plan.modes.straight or plan.observers.active or logger.isEnabledFor(logging.DEBUG):
+            return (await self.result(args, kwargs)).value
+        seen = single_flight.landings()
+        try:
+            path = plan.path(args, kwargs)
+        except PluginError as error:
+            return await unkeyed(plan, error, lambda: self.function(*args, **kwargs))
+        known: Missed
+        try:
+            stored = await plan.aload(path)
+        except Exception as error:  # noqa: BLE001
+            question = Question(plan, path, args, kwargs, Mode.NORMAL)
+            known = missed_by(question, error)
+        else:
+            try:
+                value = await adecode(plan, path, stored.data)
+            except Exception as error:  # noqa: BLE001
+                question = Question(plan, path, args, kwargs, Mode.NORMAL)
+                known = undecodable(question, error)
+            else:
+                plan.statistics.hit(len(stored.data), stored.compute_time)
+                return value
+        return settle(await arun(answer(question, known, seen), lambda: self.function(*args, **kwargs))).value
 
 
 def settle(outcome: Result[Any] | Raised) -> Result[Any]:

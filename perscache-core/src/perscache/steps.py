@@ -167,9 +167,7 @@ async def _aperform(step: Step, compute: Callable[[], Awaitable[Any]]) -> Any:
         case Read(plan, path):
             return await plan.aload(path)
         case Decode(plan, path, data):
-            if len(data) <= INLINE:
-                return plan.decode(path, data)
-            return await _in_thread(plan.decode, path, data)
+            return await adecode(plan, path, data)
         case Compute():
             try:
                 return await compute()
@@ -188,6 +186,11 @@ async def _aperform(step: Step, compute: Callable[[], Awaitable[Any]]) -> Any:
             return await _in_thread(plan.acceptance.recall)
         case Acquire(lock, held):
             return await lock.aacquire(held)
+
+
+async def adecode(plan: Plan, path: str, data: Buffer) -> Any:
+    """The value of stored bytes; of many, in a thread."""
+    return plan.decode(path, data) if len(data) <= INLINE else await _in_thread(plan.decode, path, data)
 
 
 async def _in_thread(work: Callable[..., T], *args: Any) -> T:
