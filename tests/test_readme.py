@@ -1,5 +1,6 @@
 """The pages tell the truth: each Python block runs alone, and prints what its ``#>`` lines say."""
 
+import functools
 import json
 import os
 import re
@@ -7,7 +8,9 @@ import runpy
 import subprocess
 import sys
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from _pytest.mark import ParameterSet
@@ -18,23 +21,34 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-def blocks(language: str, containing: str = "") -> list[ParameterSet]:
+class Outcome(NamedTuple):
+    status: str
+    told: str
+    error: str
+
+
+def blocks(language: str, page: Path, containing: str = "") -> dict[int, str]:
+    """The blocks of a page by their lines, with empty lines in front, so that a traceback names the page's line."""
+    text = page.read_text(encoding="utf-8")
+    found = [(text.count("\n", 0, block.start(2)), block) for block in BLOCK.finditer(text)]
+    return {
+        line + 1: "\n" * line + block[2] for line, block in found if block[1] == language and containing in block[2]
+    }
+
+
+def cases(language: str, containing: str = "") -> list[ParameterSet]:
     return [
-        # Empty lines in front, so that a traceback names the line of the page.
-        pytest.param("\n" * line + block[2], id=f"{page.relative_to(ROOT)}:{line + 1}")
+        pytest.param(page, line, id=f"{page.relative_to(ROOT)}:{line}")
         for page in PAGES
-        for text in [page.read_text(encoding="utf-8")]
-        for block in BLOCK.finditer(text)
-        for line in [text.count("\n", 0, block.start(2))]
-        if block[1] == language and containing in block[2]
+        for line in blocks(language, page, containing)
     ]
 
 
-def run(script: Path) -> subprocess.CompletedProcess[str]:
+def run(*command: object, cwd: Path) -> "subprocess.CompletedProcess[str]":
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PERSCACHE_")}
     return subprocess.run(
-        [sys.executable, "-W", "error", script.name],
-        cwd=script.parent,
+        [sys.executable, "-W", "error", *map(str, command)],
+        cwd=cwd,
         env=environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -44,25 +58,41 @@ def run(script: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("code", blocks("python"))
-def test_an_example_runs_and_prints_what_it_says(code: str, tmp_path: Path):
-    script = tmp_path / "example.py"
-    script.write_text(code, encoding="utf-8")
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], dict[int, Outcome]]:
+    """What became of the Python blocks of a page; they run when the first of them is asked for."""
 
-    done = run(script)
+    @functools.cache
+    def ran(page: Path) -> dict[int, Outcome]:
+        folder = tmp_path_factory.mktemp("page")
+        code = blocks("python", page)
+        for line in code:
+            (folder / f"{line:04}").mkdir()
+            (folder / f"{line:04}" / "example.py").write_text(code[line], encoding="utf-8")
+        done = run(ROOT / "tests" / "blocks.py", folder, cwd=folder)
+        assert done.returncode == 0, done.stderr
+        return {
+            line: Outcome(*((folder / f"{line:04}" / part).read_text(encoding="utf-8") for part in Outcome._fields))
+            for line in code
+        }
 
-    assert done.returncode == 0, done.stderr
-    promised = re.findall(r"^ *#> ?(.*)$", code, re.MULTILINE)
-    assert done.stdout.splitlines() == promised
+    return ran
 
 
-@pytest.mark.parametrize("settings", blocks("toml", containing="perscache.toml"))
-def test_a_configuration_in_a_page_is_accepted(settings: str, tmp_path: Path):
-    (tmp_path / "perscache.toml").write_text(settings, encoding="utf-8")
-    script = tmp_path / "example.py"
-    script.write_text("from perscache import Cache\nCache()\n", encoding="utf-8")
+@pytest.mark.parametrize(("page", "line"), cases("python"))
+def test_an_example_runs_and_prints_what_it_says(page: Path, line: int, outcomes: Callable[[Path], dict[int, Outcome]]):
+    outcome = outcomes(page)[line]
 
-    done = run(script)
+    assert outcome.status == "0", outcome.error
+    promised = re.findall(r"^ *#> ?(.*)$", blocks("python", page)[line], re.MULTILINE)
+    assert outcome.told.splitlines() == promised
+
+
+@pytest.mark.parametrize(("page", "line"), cases("toml", containing="perscache.toml"))
+def test_a_configuration_in_a_page_is_accepted(page: Path, line: int, tmp_path: Path):
+    (tmp_path / "perscache.toml").write_text(blocks("toml", page)[line], encoding="utf-8")
+
+    done = run("-c", "from perscache import Cache; Cache()", cwd=tmp_path)
 
     assert done.returncode == 0, done.stderr
 
@@ -71,7 +101,7 @@ def test_the_quickstart_computes_once_and_shows_files_that_exist(tmp_path: Path)
     script = tmp_path / "quickstart.py"
     script.write_text((ROOT / "examples" / "quickstart.py").read_text(encoding="utf-8"), encoding="utf-8")
 
-    done, again = run(script), run(script)
+    done, again = run(script, cwd=tmp_path), run(script, cwd=tmp_path)
 
     assert done.returncode == 0, done.stderr
     assert again.returncode == 0, again.stderr
