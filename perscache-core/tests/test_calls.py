@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import gc
 import inspect
 import logging
 import os
 import re
 import time
 import warnings
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -419,3 +421,38 @@ def test_the_straight_path_of_hits_comes_to_what_the_rules_come_to(tmp_path, cap
     assert {came for came, *_ in straight} >= {1, "KeyError: 'raise'", "Unloadable"}
     assert straight[-1][-1].hits > 3
     assert sum(len(said) for _, said, _ in straight) == 2
+
+
+class Table:
+    """Large, one may think."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+@pytest.mark.parametrize("colour", ["plain", "async"])
+def test_what_a_call_was_given_and_gave_is_let_go_without_the_collector(cache, colour):
+    if colour == "plain":
+
+        @cache
+        def f(table: Table) -> Table:
+            return Table(table.number + 1)
+
+    else:
+
+        @cache
+        async def f(table: Table) -> Table:
+            return Table(table.number + 1)
+
+    def call() -> list[weakref.ref[Any]]:
+        given = Table(3)
+        gave = asyncio.run(f(given)) if colour == "async" else f(given)
+        return [weakref.ref(given), weakref.ref(gave)]
+
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(2):  # a miss, a hit
+            assert [kept() for kept in call()] == [None, None]
+    finally:
+        gc.enable()

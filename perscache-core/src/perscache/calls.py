@@ -89,7 +89,10 @@ class Calls:
             else:
                 plan.statistics.hit(len(stored.data), stored.compute_time)
                 return value
-        return settle(run(answer(question, known, seen), lambda: self.function(*args, **kwargs))).value
+        try:
+            return settle(run(answer(question, known, seen), lambda: self.function(*args, **kwargs))).value
+        finally:
+            del known  # as in `settle`: its error's traceback holds this frame, and this frame what was given
 
 
 class AsyncCalls:
@@ -160,7 +163,10 @@ class AsyncCalls:
             else:
                 plan.statistics.hit(len(stored.data), stored.compute_time)
                 return value
-        return settle(await arun(answer(question, known, seen), lambda: self.function(*args, **kwargs))).value
+        try:
+            return settle(await arun(answer(question, known, seen), lambda: self.function(*args, **kwargs))).value
+        finally:
+            del known
 
 
 def settle(outcome: Result[Any] | Raised) -> Result[Any]:
