@@ -124,7 +124,8 @@ def test_a_limit_is_kept_whatever_is_harmed(location, hint, harm):
             one.write(f"f/{number:016x}.json", b"1")
     if hint == ".state/usage" and harm in {a_folder, a_pipe, a_symlink}:
         deleted(location / hint)  # Until then nothing can be counted, and nobody is troubled.
-        storage.write(f"f/{1:016x}.json", b"1")
+        for number in range(LIMIT):  # each in a hurry, and with more to remove than it brings
+            storage.write(f"f/{3 * LIMIT + number:016x}.json", b"1")
     assert sum(1 for _ in storage.entries()) <= LIMIT
     storage.prune()
     assert sum(1 for _ in storage.entries()) == LIMIT
