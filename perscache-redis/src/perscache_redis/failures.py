@@ -24,8 +24,8 @@ class _Meaning(NamedTuple):
     """Refused is for what other requests may be spared; any other trouble is the whole server's."""
     fact: str
     remedy: str
-    says: str = ""
-    """What the server's text holds, where the name alone does not tell."""
+    says: tuple[str, ...] = ()
+    """What the server's text holds of other errors that mean the same: not all have a name, and older versions less."""
 
 
 _MEANINGS: Final = (
@@ -43,17 +43,13 @@ _MEANINGS: Final = (
         ("BusyLoadingError", "MasterDownError", "TryAgainError"), StorageError,
         "is not ready yet",
         "it is asked again later",
+        says=("MASTERDOWN ",),
     ),
     _Meaning(
         ("AskError", "ClusterError"), StorageError,
         "is one node of a Redis Cluster, which perscache-redis does not speak",
         "name a server with cluster-enabled no, or a proxy before the cluster",
-    ),
-    _Meaning(
-        ("ResponseError",), StorageError,
-        "is one node of a Redis Cluster, which perscache-redis does not speak",
-        "name a server with cluster-enabled no, or a proxy before the cluster",
-        says="in cluster mode",
+        says=("in cluster mode", "MOVED ", "ASK ", "CLUSTERDOWN "),
     ),
     _Meaning(
         ("NoPermissionError",), Refused,
@@ -76,18 +72,18 @@ _MEANINGS: Final = (
         "look whether it runs, and whether this is its address",
     ),
     _Meaning(
-        ("ResponseError",), StorageError,
+        (), StorageError,
         "has no database {database}",
         "name a lower one, or raise `databases` in its configuration",
-        says="DB index is out of range",
+        says=("DB index is out of range",),
     ),
     _Meaning(
-        ("ResponseError",), DamagedEntry,
+        (), DamagedEntry,
         "has a key of ours with what perscache did not write",
         "remove it",
-        says="WRONGTYPE",
+        says=("WRONGTYPE",),
     ),
-    _Meaning(("Exception",), Refused, "failed", "look at the server's log and at the options given"),
+    _Meaning((), Refused, "failed", "look at the server's log and at the options given", says=("",)),
 )  # fmt: skip
 
 
@@ -98,7 +94,7 @@ def explained(error: Exception, place: Place, timeout: float, secret: str | None
     if secret and secret in said:
         # A server that does not know a command repeats what came with it.
         said, cause = said.replace(secret, "***"), None
-    meaning = next(one for one in _MEANINGS if isinstance(error, _named(one.errors)) and one.says in said)
+    meaning = next(one for one in _MEANINGS if _fits(one, error, said))
     known = {"keys": place.keys, "database": place.database, "timeout": timeout}
     explanation = meaning.kind(
         f"{place.server} {meaning.fact.format(**known)} ({said}): {meaning.remedy.format(**known)}"
@@ -107,7 +103,8 @@ def explained(error: Exception, place: Place, timeout: float, secret: str | None
     return explanation
 
 
-def _named(names: tuple[str, ...]) -> tuple[type[Exception], ...]:
+def _fits(meaning: _Meaning, error: Exception, said: str) -> bool:
     from redis import exceptions
 
-    return tuple(getattr(exceptions, name, Exception) for name in names)
+    kinds = tuple(getattr(exceptions, name) for name in meaning.errors if hasattr(exceptions, name))
+    return isinstance(error, kinds) or any(text in said for text in meaning.says)

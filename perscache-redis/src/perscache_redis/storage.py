@@ -304,6 +304,7 @@ class RedisStorage(RemoteStorage):
             "password": self._secret,
             # What takes too long is not asked again: the time is over.
             "retry": Retry(ExponentialBackoff(), 1, supported_errors=(Lost,)),
+            "retry_on_error": [Lost],
             **self.client_options,
             **where,
             "db": place.database,
