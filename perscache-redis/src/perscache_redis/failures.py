@@ -67,6 +67,12 @@ _MEANINGS: Final = (
         "look at the server and the network, or give a longer timeout=",
     ),
     _Meaning(
+        (), StorageError,
+        "cannot prove who it is",
+        "name the file with its authority's certificate, ?ssl_ca_certs=ca.pem",
+        says=("certificate verify failed",),
+    ),
+    _Meaning(
         ("ConnectionError",), StorageError,
         "cannot be reached",
         "look whether it runs, and whether this is its address",
