@@ -38,7 +38,7 @@ class Child:
             self._process.join(seconds)
             pytest.fail(f"{remedy}. The {self.method}ed process died with exit code {self._process.exitcode}")
         if not went_well:
-            pytest.fail(f"{remedy}. In the {self.method}ed process:\n{told}")
+            pytest.fail(f"{remedy}. The {self.method}ed process raised {told}")
         return told
 
     def __enter__(self) -> Self:
@@ -56,7 +56,7 @@ class Child:
 def _run(pipe: Connection, work: Callable[..., None], arguments: tuple[Any, ...]) -> None:
     try:
         work(lambda told: pipe.send((True, told)), *arguments)
-    except BaseException:  # noqa: BLE001  # Whatever it is, the parent is told.
-        pipe.send((False, traceback.format_exc()))
+    except BaseException as error:  # noqa: BLE001  # Whatever it is, the parent is told.
+        pipe.send((False, f"{type(error).__name__}: {error}\n{traceback.format_exc()}"))
     finally:
         pipe.close()
