@@ -1,6 +1,6 @@
 """A record: what lies under a key, one line that says what is known, then the bytes themselves.
 
-    perscache 0c9f… {"keep":3600000,"size":3,"written":1763800000.25,"metadata":{…}}
+    perscache 0c9f… {"keep":3600000,"age":0,"size":3,"written":1763800000.25,"metadata":{…}}
     [1]
 
 The line is ASCII. What it begins with is new on every write, so that a server can compare it.
@@ -28,29 +28,33 @@ class Record(NamedTuple):
     """What the line begins with."""
     keep: int
     """Milliseconds that the server was told to keep it for when it was written."""
+    age: int
+    """Milliseconds that it was old then: a copy."""
     size: int
     """Bytes behind the line."""
     written: float
-    """When it was written, in seconds since the epoch by the writer's clock."""
+    """When it was new, in seconds since the epoch by the writer's clock."""
     metadata: dict[str, str]
     body: int
     """Where the bytes begin."""
 
     def created(self, left: int, now: float) -> float:
-        """When it was written by the clock that says ``now``, if the server will keep it ``left`` milliseconds more.
+        """When it was new by the clock that says ``now``, if the server will keep it ``left`` milliseconds more.
 
         The server counts both with its own clock. ``left`` is -1 where somebody took the end away, and -2 where there
         was nothing a moment before.
         """
         if left == -1:
             return self.written
-        return now if left < 0 else now - max(0, self.keep - left) / 1000
+        since = 0 if left < 0 else max(0, self.keep - left)
+        return now - (self.age + since) / 1000
 
 
-def pack(data: bytes, metadata: Mapping[str, str], keep: int) -> tuple[str, bytes]:
-    """A new record of ``data``, to be kept for so many milliseconds: its generation, and its bytes."""
+def pack(data: bytes, metadata: Mapping[str, str], keep: int, age: int = 0) -> tuple[str, bytes]:
+    """A new record of ``data``, ``age`` milliseconds old and to be kept for ``keep``: its generation, and its bytes."""
     generation = f"{_MARK}{os.urandom(16).hex()} "
-    known = {"keep": keep, "size": len(data), "written": time.time(), "metadata": dict(metadata)}
+    written = time.time() - age / 1000
+    known = {"keep": keep, "age": age, "size": len(data), "written": written, "metadata": dict(metadata)}
     line = f"{generation}{json.dumps(known, separators=(',', ':'))}\n"
     return generation, b"".join((line.encode("ascii"), data))
 
@@ -65,6 +69,7 @@ def unpack(data: bytes) -> Record | None:
         return Record(
             data[:_BEGINNING].decode("ascii"),
             int(known["keep"]),
+            int(known["age"]),
             int(known["size"]),
             float(known["written"]),
             {str(name): str(text) for name, text in known["metadata"].items()},

@@ -57,8 +57,8 @@ return 1
 """
 # Unless what is there is as young as so many milliseconds.
 _FILL: Final = """
-local keep = string.match(redis.call('GETRANGE', KEYS[1], 0, 4095), '^perscache %x+ {"keep":(%d+)')
-if keep and tonumber(keep) - redis.call('PTTL', KEYS[1]) <= tonumber(ARGV[1]) then return 0 end
+local keep, age = string.match(redis.call('GETRANGE', KEYS[1], 0, 127), '^perscache %x+ {"keep":(%d+),"age":(%d+)')
+if keep and keep + age - redis.call('PTTL', KEYS[1]) <= tonumber(ARGV[1]) then return 0 end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 return 1
 """
@@ -168,10 +168,11 @@ class RedisStorage(RemoteStorage):
         """A copy as old as ``entry``, unless a newer is here, or it is too large or too old; see `Storage.fill`."""
         body = bytes(data)
         metadata = to_metadata(entry, body)
-        keep, age = _keep(metadata), max(0, int((time.time() - entry.created.timestamp()) * 1000))
-        if age >= keep or len(body) > min(LARGEST - HEAD, self.max_size or LARGEST):
+        age = max(0, int((time.time() - entry.created.timestamp()) * 1000))
+        keep = _keep(metadata) - age
+        if keep <= 0 or len(body) > min(LARGEST - HEAD, self.max_size or LARGEST):
             return False
-        question = ("EVAL", _FILL, 1, self._name(entry.path), age, pack(body, metadata, keep)[1], keep - age)
+        question = ("EVAL", _FILL, 1, self._name(entry.path), age, pack(body, metadata, keep, age)[1], keep)
         self._run(self._guarded(self._now_live().writes, self._store_steps(partial(self._ask, question))))
         return True
 
@@ -190,7 +191,7 @@ class RedisStorage(RemoteStorage):
     # --- The backend.
 
     def _get(self, name: str) -> Found:
-        # In this order: where it is replaced in between, the value seems to be older than it is, not younger.
+        # In this order: what is replaced in between may seem to be older than it is, but not younger.
         left, data = self._ask(("PTTL", name), ("GET", name))
         if data is None:
             raise FileNotFoundError(name)
