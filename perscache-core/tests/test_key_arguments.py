@@ -601,6 +601,7 @@ REFUSED: dict[str, Callable[[], Any]] = {
     "a released view": released,
     "a state that fails": lambda: Broken(),
     "a frame": lambda: __import__("sys")._getframe(),
+    "an object of a type without a hash": lambda: type("Unhashed", (type,), {"__hash__": None})("A", (), {})(),
 }
 
 

@@ -119,8 +119,11 @@ class KeyBuilder:
         values = ready.bind(*args, **kwargs)
         if self._key is not None:
             values = (self._key(*args, **kwargs),)
-        if self._flat.issuperset(map(type, values)):
-            return blake3(ready.prefix + dumps(values, 2)).hexdigest(_LENGTH)
+        try:
+            if self._flat.issuperset(map(type, values)):
+                return blake3(ready.prefix + dumps(values, 2)).hexdigest(_LENGTH)
+        except TypeError:  # a type without a hash, which is for the encoder to refuse
+            pass
         try:
             data = self._encoder.encode_items(values, ready.names)
         except UnkeyableError as error:
