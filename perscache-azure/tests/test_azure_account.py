@@ -192,6 +192,27 @@ def test_what_the_environment_says_does_not_go_into_a_pickle(monkeypatch: pytest
     assert KEY.encode() not in pickle.dumps(storage)
 
 
+def test_a_credential_stays_in_its_process():
+    class Credential:
+        def get_token(self, *scopes: str, **options: object) -> object:
+            raise AssertionError
+
+        def __reduce__(self) -> object:
+            raise TypeError("it holds a lock")
+
+    storage = AzureStorage("container/folder", account_name="team", credential=Credential())
+
+    assert pickle.loads(pickle.dumps(storage)).account == storage.account
+
+
+def test_a_connection_string_that_is_none_is_told_where_it_is_needed(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", "AccountName")
+
+    with pytest.raises(ConfigurationError, match="connection string"):
+        assert AzureStorage("container").identity
+    assert AzureStorage("container", account_name="team", account_key=KEY).account.admits
+
+
 def test_a_shared_access_signature_opens_the_container(azure_container: Container):
     from datetime import UTC, datetime, timedelta
 

@@ -80,7 +80,8 @@ class AzureStorage(RemoteStorage):
 
         ``credential`` is one of azure-identity, ``anonymous`` asks without any. ``endpoint_url`` is the address of the
         account's blobs where that is not ``https://<account>.blob.core.windows.net``: another cloud, an emulator. What
-        is given here is stronger than what the environment says, and pickles along; what the environment says does not.
+        is given here is stronger than what the environment says, and pickles along, all but ``credential``; what the
+        environment says does not.
         ``timeout`` bounds a call; a body may take a second more a megabyte. For ``max_size``, ``cooldown``,
         ``sweep_every`` and ``lease`` see `RemoteStorage`.
         """
@@ -131,12 +132,17 @@ class AzureStorage(RemoteStorage):
     @property
     def account(self) -> Account:
         """Whose container it is, by what was given and what the environment says."""
-        return self._given.completed(of_environment())
+        given = self._given
+        return given if given.known and given.admits else given.completed(of_environment())
 
     @property
     def identity(self) -> str:
         """Its URL, and that of its account where one is known."""
         return f"{self.url}@{self.account.url}" if self.account.known else self.url
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Its settings, and nothing that lives in a process, as credentials do that renew their tokens."""
+        return {**super().__getstate__(), "credential": None}
 
     # --- The backend.
 

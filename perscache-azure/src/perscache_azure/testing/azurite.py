@@ -18,6 +18,9 @@ from pathlib import Path
 
 VERSION = "3.37.0"
 
+PATIENCE = 180
+"""Seconds that npm may take."""
+
 
 class Unavailable(RuntimeError):
     """There is no azurite here; the message says why."""
@@ -76,21 +79,15 @@ def _install(folder: Path) -> None:
     # Beside its place, and then renamed: another process may do the same now.
     draft = Path(tempfile.mkdtemp(prefix=f"{folder.name}-", dir=folder.parent))
     try:
-        manners = [
-            "--no-audit",
-            "--no-fund",
-            "--no-update-notifier",
-            "--ignore-scripts",
-            "--omit=optional",
-            "--prefer-offline",
-        ]
+        quiet = ["--no-audit", "--no-fund", "--no-update-notifier", "--ignore-scripts"]
+        quick = ["--omit=optional", "--prefer-offline", "--fetch-retries=1"]
         done = subprocess.run(  # noqa: S603 - our own command
-            [npm, "install", "--prefix", str(draft), *manners, f"azurite@{VERSION}"],
+            [npm, "install", "--prefix", str(draft), *quiet, *quick, f"azurite@{VERSION}"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=300,
+            timeout=PATIENCE,
             check=False,
         )
         if done.returncode:
