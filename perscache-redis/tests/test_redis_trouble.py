@@ -17,7 +17,7 @@ from perscache_redis import RedisStorage
 from perscache_redis.testing import FaultyRedis
 
 PATH = "f/0123456789abcdef0123456789abcdef.json"
-TIMEOUT = 1.0
+TIMEOUT = 0.5
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_the_result_is_returned_whatever_the_server_does(shaky: RedisStorage, fa
     said = survives(shaky)
 
     # redis-py alone would try for half a minute; the factor is for slow machines.
-    assert time.monotonic() - started < 15 * TIMEOUT
+    assert time.monotonic() - started < 30 * TIMEOUT
     assert len(said) == len({message.split(" failed")[0] for message in said}) <= 2  # reading and writing, once each
     assert all(faulty_redis.endpoint in message for message in said)
 
@@ -80,7 +80,7 @@ def test_every_deed_has_a_deadline(shaky: RedisStorage, faulty_redis: FaultyRedi
     faulty_redis.fail("stall", times=None)
     arguments = {"write": (PATH, b"x"), "peek": (PATH,), "delete": (PATH,)}.get(deed, ())
 
-    with pytest.raises(StorageError, match="did not answer within 1 s"):
+    with pytest.raises(StorageError, match="did not answer within 0.5 s"):
         getattr(shaky, deed)(*arguments)
 
 
@@ -95,6 +95,21 @@ def test_a_server_in_trouble_is_left_alone_for_a_while(shaky: RedisStorage, faul
             deed()
 
     assert faulty_redis.asked == []
+
+
+def test_who_is_cancelled_need_not_wait_for_the_server(shaky: RedisStorage, faulty_redis: FaultyRedis):
+    async def cancelled() -> None:
+        task = asyncio.create_task(shaky.aload(PATH))
+        while not faulty_redis.asked:
+            await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    faulty_redis.fail("stall")
+    asyncio.run(cancelled())
+
+    assert shaky.load(PATH).data == b"a value"
 
 
 def test_a_refused_connection_is_given_up_at_once():
