@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from perscache.errors import ConfigurationError, DamagedEntry, StorageError
+from perscache.storage.http import media_type, server_clock, timestamp
 from perscache.storage.lease import LEASES
 from perscache.storage.options import truth
 from perscache.storage.remote import Found, Listed, Page, Refused, RemoteStorage
@@ -139,15 +140,15 @@ class GoogleCloudStorage(RemoteStorage):
         if "crc32c" in (sent := _hashes(headers)) and sent["crc32c"] != _crc32c(body):
             raise DamagedEntry(f"gs://{self.bucket}/{name} arrived with other bytes than the server keeps")
         metadata = {key[len(_META) :].lower(): text for key, text in headers.items() if key.lower().startswith(_META)}
-        touched = _parsed(headers.get("Last-Modified"))
-        return Found(body, _created(headers), _now(headers), metadata, headers["X-Goog-Generation"], touched)
+        touched = timestamp(headers.get("Last-Modified"))
+        return Found(
+            body, _created(headers), server_clock(headers.get("Date")), metadata, headers["X-Goog-Generation"], touched
+        )
 
     async def _put(self, name: str, data: bytes, metadata: Mapping[str, str]) -> None:
-        import mimetypes
-
         resource = {
             "name": name,
-            "contentType": mimetypes.guess_type(name)[0] or "application/octet-stream",
+            "contentType": media_type(name),
             "crc32c": _crc32c(data),
             "metadata": metadata,
         }
@@ -202,7 +203,11 @@ class GoogleCloudStorage(RemoteStorage):
     async def _list(self, prefix: str, token: str | None) -> Page:
         fields = f"items({_FIELDS}),nextPageToken"
         headers, found = await self._ask("b/{}/o", self.bucket, prefix=prefix, pageToken=token, fields=fields)
-        return Page([_listed(item) for item in found.get("items", ())], found.get("nextPageToken"), _now(headers))
+        return Page(
+            [_listed(item) for item in found.get("items", ())],
+            found.get("nextPageToken"),
+            server_clock(headers.get("Date")),
+        )
 
     async def _remove(self, name: str, generation: str | None) -> bool:
         try:
@@ -339,22 +344,7 @@ def _created(headers: Mapping[str, str]) -> float:
     generation = headers.get("X-Goog-Generation", "")
     if generation.isdecimal() and _EARLIEST < (created := int(generation) / 1e6) < _LATEST:
         return created
-    return _parsed(headers.get("Last-Modified")) or time.time()
-
-
-def _now(headers: Mapping[str, str]) -> float:
-    # Date is cut to the second: where our clock agrees with it, ours is the finer one.
-    ours, theirs = time.time(), _parsed(headers.get("Date"))
-    return ours if theirs is None or 0 <= ours - theirs < 1 else theirs
-
-
-def _parsed(date: str | None) -> float | None:
-    from email.utils import parsedate_to_datetime
-
-    try:
-        return parsedate_to_datetime(date).timestamp() if date else None
-    except ValueError:
-        return None
+    return timestamp(headers.get("Last-Modified")) or time.time()
 
 
 def _listed(item: Mapping[str, Any]) -> Listed:
