@@ -1,4 +1,7 @@
-"""What ``perscache new-plugin`` writes is a complete package: a stranger builds and installs it, and its tests pass."""
+"""What ``perscache new-plugin`` writes is a complete package: a stranger builds and installs it, and its tests pass.
+
+So it is with the plugins in ``examples``.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,8 @@ from perscache.cli import main
 
 ROOT = Path(__file__).parents[1]
 NAMES = {"serializer": "ini", "storage": "bucket", "fingerprint": "shapely", "observer": "my-metrics"}
+EXAMPLES = {folder.name: folder for folder in sorted((ROOT / "examples").glob("perscache-*"))}
+LIBRARIES = ["msgspec", "opentelemetry-sdk"]
 
 Python = Callable[..., str]
 
@@ -33,7 +38,7 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def python(packages: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Python:
-    """Run a module in an environment that has the wheels of the packages and of the core; gives what it printed."""
+    """Run a module in an environment that has the wheels of packages, examples and core; gives what it printed."""
     home = tmp_path_factory.mktemp("environment")
     venv.create(home / "venv", with_pip=False)
     executable = home / "venv" / ("Scripts" if sys.platform == "win32" else "bin") / "python"
@@ -55,17 +60,18 @@ def python(packages: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) 
         return done.stdout
 
     pip = (sys.executable, "-m", "pip", "--python", executable, "--disable-pip-version-check")
-    run(*pip, "install", "-q", "flit_core", "pytest")
-    sources = [ROOT / "perscache-core", *packages.values()]
+    run(*pip, "install", "-q", "flit_core", "pytest", *LIBRARIES)
+    sources = [ROOT / "perscache-core", *packages.values(), *EXAMPLES.values()]
     run(*pip, "wheel", "-q", "--no-build-isolation", "--no-deps", "--wheel-dir", home / "wheels", *sources)
     run(*pip, "install", "-q", *(home / "wheels").glob("*.whl"))
     return lambda *command, **options: run(executable, "-m", *command, **options)
 
 
-@pytest.mark.parametrize("kind", NAMES)
-def test_its_tests_pass_as_it_stands(packages, python, tmp_path, kind):
-    shutil.copytree(packages[kind] / "tests", tmp_path / "tests")
-    shutil.copy(packages[kind] / "pyproject.toml", tmp_path)
+@pytest.mark.parametrize("name", [*NAMES, *EXAMPLES])
+def test_its_tests_pass_as_it_stands(packages, python, tmp_path, name):
+    package = (packages | EXAMPLES)[name]
+    shutil.copytree(package / "tests", tmp_path / "tests")
+    shutil.copy(package / "pyproject.toml", tmp_path)
     printed = python("pytest", "-q", "-rs", "-W", "error", cwd=tmp_path)
     assert "passed" in printed
     # What the kit passes over is what the plugin says that it does not offer.
@@ -73,10 +79,23 @@ def test_its_tests_pass_as_it_stands(packages, python, tmp_path, kind):
     assert all(re.search(r" declares \w+ = False|offers |has no |is |on no ", line) for line in passed_over)
 
 
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_readme_of_an_example_tells_the_truth(python, tmp_path, name):
+    readme = (EXAMPLES[name] / "README.md").read_text(encoding="utf-8")
+    for block in re.findall(r"^```python\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL):
+        (tmp_path / "example.py").write_text(block, encoding="utf-8")
+        printed = python("example", cwd=tmp_path)
+        assert printed.splitlines() == re.findall(r"^#> ?(.*)$", block, re.MULTILINE)
+
+
 def test_perscache_finds_and_loads_them_and_nothing_is_wrong(python, tmp_path):
     told = json.loads(python("perscache", "doctor", "--json", cwd=tmp_path))
     found = {offer["name"]: offer for offer in told["plugins"] if offer["distribution"] != "perscache-core"}
-    assert {offer["kind"]: name for name, offer in found.items()} == NAMES
+    assert {name: offer["kind"] for name, offer in found.items()} == {
+        **{name: kind for kind, name in NAMES.items()},
+        "msgpack": "serializer",
+        "opentelemetry": "observer",
+    }
     assert {offer["state"] for offer in found.values()} == {"works"}
     assert told["problems"] == []
 
