@@ -62,11 +62,11 @@ def test_every_deed_has_a_deadline(stalled: FsspecStorage):
         lambda: stalled.peek(PATH),
         lambda: stalled.delete(PATH),
     ):
-        with pytest.raises(StorageError, match="did not answer within 0.5 s"):
+        with pytest.raises(StorageError, match=r"did not answer within 0\.5 s"):
             deed()
     # A folder may hold very many files: a listing has ten times as long.
     stalled.timeout = 0.05
-    with pytest.raises(StorageError, match="did not answer within 0.5 s"):
+    with pytest.raises(StorageError, match=r"did not answer within 0\.5 s"):
         list(stalled.entries())
 
 
@@ -175,9 +175,9 @@ def test_what_somebody_published_is_read_over_http(static: str, tmp_path: Path):
     def f(x):
         return [x]
 
-    published = Cache("json", f"fsspec+file://{tmp_path}/cache")(f, name="f")
+    published = Cache("json", f"fsspec+file://{tmp_path}/cache")(name="f")(f)
     published(1)
-    read = Cache("json", f"{static}?timeout=60", mode="readonly", on_error="raise")(f, name="f")
+    read = Cache("json", f"{static}?timeout=60", mode="readonly", on_error="raise")(name="f")(f)
 
     assert read.cache.call(1).hit
     assert not read.cache.call(2).hit
@@ -186,7 +186,7 @@ def test_what_somebody_published_is_read_over_http(static: str, tmp_path: Path):
 def test_what_can_only_be_read_says_so(static: str, tmp_path: Path):
     (tmp_path / "cache").mkdir()
 
-    with pytest.raises(StorageError, match="501|cannot be written"):
+    with pytest.raises(StorageError, match=r"501|cannot be written"):
         FsspecStorage(static, timeout=60).write(PATH, b"x")
 
 

@@ -77,6 +77,7 @@ class Folder:
         if self._sftp:
             # Its deadlines are for connecting only.
             self._fs.ftp.get_channel().settimeout(timeout)
+
     def read(self, name: str) -> tuple[bytes, Record]:
         """The value of a file, and its record; NoRecord where it has none."""
         aside = beside(name)
@@ -208,7 +209,8 @@ class Folder:
         for left in range(folder.count("/"), -1, -1):
             self._fs.invalidate_cache()
             try:
-                return self._fs.makedirs(folder, exist_ok=True)
+                self._fs.makedirs(folder, exist_ok=True)
+                return
             except Exception:
                 if not left:
                     raise
