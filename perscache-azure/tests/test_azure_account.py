@@ -41,6 +41,10 @@ def test_a_url_says_what_the_class_says():
             "az://container/folder@https://team.blob.core.windows.net",
         ),
         ("abfss://container@team.dfs.core.windows.net", "az://container@https://team.blob.core.windows.net"),
+        (
+            "az://container@team?endpoint_url=https://private.example.org",
+            "az://container@https://private.example.org",
+        ),
         ("az://container@team/folder", "az://container/folder@https://team.blob.core.windows.net"),
         ("az://container/folder?account_name=team", "az://container/folder@https://team.blob.core.windows.net"),
     ],
@@ -131,6 +135,17 @@ def test_what_the_environment_says_of_another_account_is_not_used(monkeypatch: p
 def test_a_wrong_option_is_refused_with_the_way_out(url: str, says: str):
     with pytest.raises(ConfigurationError, match=says):
         AzureStorage.from_url(url)
+
+
+def test_a_connection_string_opens_a_private_address_too():
+    storage = AzureStorage(
+        "container",
+        connection_string=f"AccountName=team;AccountKey={KEY}",
+        endpoint_url="https://private.example.org",
+    )
+
+    assert (storage.account.name, storage.account.url) == ("team", "https://private.example.org")
+    assert storage.account.admits
 
 
 def test_two_ways_in_are_refused():

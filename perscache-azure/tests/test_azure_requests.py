@@ -31,6 +31,16 @@ def test_a_hit_is_one_request(behind: AzureStorage, faulty_azure: FaultyProxy, s
     assert methods(faulty_azure) == ["GET", "GET"]
 
 
+def test_a_hit_without_a_byte_is_two_requests(behind: AzureStorage, faulty_azure: FaultyProxy):
+    behind.write(PATH, b"")
+    faulty_azure.forget()
+
+    # Of nothing there is no first byte, which is what the client library asks for.
+    assert behind.load(PATH).data == b""
+
+    assert methods(faulty_azure) == ["GET", "GET"]
+
+
 def test_a_look_up_that_misses_is_one_request_and_asks_for_the_container_once(
     azure_container: Container, faulty_azure: FaultyProxy, proxied: str
 ):

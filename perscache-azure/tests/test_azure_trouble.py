@@ -85,6 +85,9 @@ def test_every_deed_has_a_deadline(shaky: AzureStorage, faulty_azure: FaultyProx
     with pytest.raises(StorageError, match=r"Read timed out"):
         getattr(shaky, deed)(*arguments)
 
+    # The time is over: neither we nor the client library ask again.
+    assert len(faulty_azure.asked) == 1
+
 
 def test_a_server_in_trouble_is_left_alone_for_a_while(shaky: AzureStorage, faulty_azure: FaultyProxy):
     faulty_azure.fail("stall", times=None)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from textwrap import shorten
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self, TypeVar
 
 from perscache.errors import ConfigurationError, StorageError, Unsupported
 from perscache.storage.http import media_type, persist, server_clock, written
@@ -18,6 +18,8 @@ from .account import Account, account_named, admission, hidden, of_connection_st
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
+
+T = TypeVar("T")
 
 PARTS_FROM = 100 * 2**20
 """Bytes above which an upload goes in parts, each with tries of its own."""
@@ -105,27 +107,24 @@ class AzureStorage(RemoteStorage):
             raise ConfigurationError(f"{self}: {' and '.join(chosen)} exclude each other: give one")
         self.credential = credential
         self.anonymous = anonymous
-        self._given = account_named(account_name, endpoint_url, account_key, sas_token)
-        for further in (
-            of_host(host) if host else Account(),
-            of_connection_string(connection_string) if connection_string is not None else Account(),
-        ):
-            if self._given.known and further.known and self._given.name != further.name:
-                raise ConfigurationError(
-                    f"{self} is said to be of two accounts, {self._given.name!r} and {further.name!r}: name one"
-                )
-            self._given = self._given.completed(further)
+        at = of_host(host) if host else Account()
+        said = of_connection_string(connection_string) if connection_string is not None else Account()
+        names = list(dict.fromkeys(name for name in (account_name, at.name, said.name) if name))
+        if len(names) > 1:
+            raise ConfigurationError(f"{self} is said to be of two accounts, {' and '.join(names)}: name one")
+        url = endpoint_url or at.url or said.url
+        self._given = account_named(names[0] if names else None, url, account_key, sas_token).completed(said)
 
     @classmethod
     def from_url(cls, url: str, **options: Any) -> Self:
         """The storage at ``az://container/folder?option=value``; ``options`` are stronger than the query."""
         place, query = split_url(url)
         if found := [name for name in _SECRETS if name in query]:
-            way = "connection_string" if "sig" in found else found[0]
+            option = "sas_token" if "sig" in found else found[0]
             raise ConfigurationError(
-                f"az://{place}: {found[0]} is a secret, and URLs are shown: give it to the class, "
-                f"{cls.__name__}({place!r}, {'sas_token' if 'sig' in found else way}=…), or to the environment, "
-                "as AZURE_STORAGE_CONNECTION_STRING, AZURE_STORAGE_KEY or AZURE_STORAGE_SAS_TOKEN"
+                f"az://{place}: {option} is a secret, and URLs are shown: give it to the class, "
+                f"{cls.__name__}({place!r}, {option}=…), or to the environment, as AZURE_STORAGE_CONNECTION_STRING, "
+                "AZURE_STORAGE_KEY or AZURE_STORAGE_SAS_TOKEN"
             )
         return super().from_url(url, **options)
 
@@ -155,8 +154,7 @@ class AzureStorage(RemoteStorage):
             created = written(known.last_modified.timestamp(), metadata)
             return Found(data, created, server_clock(seen.get("date")), metadata, _quoted(known.etag))
 
-        found: Found = self._ask(get)
-        return found
+        return self._ask(get)
 
     def _put(self, name: str, data: bytes, metadata: Mapping[str, str]) -> None:
         # The server signs one space where there are two, the client library does not.
@@ -176,13 +174,11 @@ class AzureStorage(RemoteStorage):
         def put(container: Any) -> Mapping[str, Any]:
             from azure.storage.blob import ContentSettings
 
-            answer: Mapping[str, Any] = container.get_blob_client(name).upload_blob(
-                data, length=len(data), content_settings=ContentSettings(content_type=kind), **options
-            )
+            blob, settings = container.get_blob_client(name), ContentSettings(content_type=kind)
+            answer: Mapping[str, Any] = blob.upload_blob(data, length=len(data), content_settings=settings, **options)
             return answer
 
-        answer: Mapping[str, Any] = self._ask(put)
-        return answer
+        return self._ask(put)
 
     def _stat(self, name: str) -> Listed:
         return _listed(self._ask(lambda container: container.get_blob_client(name).get_blob_properties()))
@@ -195,8 +191,7 @@ class AzureStorage(RemoteStorage):
             listed = [_listed(item) for item in next(pages)]
             return Page(listed, pages.continuation_token or None, server_clock(seen.get("date")))
 
-        answer: Page = self._ask(page)
-        return answer
+        return self._ask(page)
 
     def _remove(self, name: str, generation: str | None) -> bool:
         condition = {} if generation is None else _unchanged(generation)
@@ -215,7 +210,7 @@ class AzureStorage(RemoteStorage):
 
     # --- The way there.
 
-    def _ask(self, request: Callable[[Any], Any]) -> Any:
+    def _ask(self, request: Callable[[Any], T]) -> T:
         """What ``request`` gives, tried up to three times while half of the timeout is not over."""
         client = self._client()
         try:
