@@ -1,4 +1,4 @@
-"""Compare perscache with joblib, diskcache and perscache 0.7.1: speed of a call, and what is right.
+"""Compare perscache with those that keep results on disk: how fast a call is, and what is right.
 
     python3 benchmarks/compare.py
 
@@ -21,18 +21,23 @@ LIBRARIES = {
     "perscache": str(HERE.parent / "perscache-core"),
     "diskcache": "diskcache",
     "joblib": "joblib",
+    "checkpointer": "checkpointer",
+    "cachier": "cachier",
+    "dogpile.cache": "dogpile.cache",
+    "klepto": "klepto",
     "perscache 0.7.1": "perscache==0.7.1",
 }
 TIMES = {
     "small_hit": "small hit, µs",
     "small_miss": "small miss, µs",
-    "array_hit": "hit with an argument of 16 MB, µs",
+    "array_hit": "hit, argument of 16 MB, µs",
 }
 FACTS = {
-    "computations_for_eight_callers": "eight threads miss together: computations",
-    "spellings_of_one_call": "`f(a, 5)` and `f(a, size=5)`: computations",
-    "after_an_edited_helper": "a helper of the function was edited",
-    "after_a_flipped_byte": "one byte of a stored result was flipped",
+    "computations_for_eight_callers": "runs for 8 threads",
+    "spellings_of_one_call": "runs for 2 spellings",
+    "after_a_changed_array": "another array",
+    "after_an_edited_helper": "an edited helper",
+    "after_a_flipped_byte": "a flipped byte",
 }
 
 
@@ -50,10 +55,11 @@ def compare(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def table(found: dict[str, dict[str, Any]]) -> str:
-    """The findings in Markdown, one column a library."""
-    rows = [["", *(name if name[-1].isdigit() else f"{name} {facts['version']}" for name, facts in found.items())]]
-    rows += [[title, *(f"{facts[task]:,.0f}" for facts in found.values())] for task, title in TIMES.items()]
-    rows += [[title, *(str(facts[task]) for facts in found.values())] for task, title in FACTS.items()]
+    """The findings in Markdown, one line a library."""
+    rows = [["", *TIMES.values(), *FACTS.values()]]
+    for name, facts in found.items():
+        library = name if name[-1].isdigit() else f"{name} {facts['version']}"
+        rows.append([library, *(f"{facts[task]:,.0f}" for task in TIMES), *(str(facts[task]) for task in FACTS)])
     return markdown(rows)
 
 
