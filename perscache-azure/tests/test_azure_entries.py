@@ -15,13 +15,6 @@ PATH = "f/0123456789abcdef0123456789abcdef.json"
 OTHER = "f/fedcba9876543210fedcba9876543210.json"
 
 
-def test_more_than_the_client_library_reads_at_once_comes_back_as_it_was(storage: AzureStorage):
-    data = os.urandom(40_000_000)
-    storage.write(PATH, data)
-
-    assert storage.load(PATH).data == data
-
-
 def test_what_is_too_large_for_one_upload_goes_in_parts(storage: AzureStorage, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("perscache_azure.storage.PARTS_FROM", 1_000_000)
     monkeypatch.setattr("perscache_azure.storage.PART", 400_000)
