@@ -18,7 +18,7 @@ MODULES = [
 for _module in MODULES:
     globals()[f"Test_{_module}"] = type(f"Test_{_module}", (PluginTests,), {"module": _module, "patience": 10.0})
 
-Test_blocking_observer.patience = 1.0  # type: ignore[name-defined]  # noqa: F821
+Test_blocking_observer.patience = 0.5  # type: ignore[name-defined]  # noqa: F821
 
 
 class OnMoney(FingerprintTests):

@@ -378,7 +378,7 @@ for _kind in BROKEN:
     globals()[f"Test{_kind.__name__}"] = type(f"Test{_kind.__name__}", (OnFolder,), {"kind": _kind})
 
 
-TestNotForkSafe.patience = 2.0  # type: ignore[name-defined]  # noqa: F821
+TestNotForkSafe.patience = 1.0  # type: ignore[name-defined]  # noqa: F821
 
 
 class TestBelied(OnFolder):

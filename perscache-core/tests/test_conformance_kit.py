@@ -195,7 +195,7 @@ SERIALIZERS: Mapping[str, tuple[str, str]] = {
 
 PLUGINS: Mapping[str, tuple[str, str]] = {
     "_heavy_top": (
-        "importing_it_does_not_import_its_library",
+        "naming_it_does_not_import_its_library",
         "imports heavy_library.* import it inside the functions",
     ),
     "_provides_less": ("it_provides_what_it_declares", "declares the serializer 'remarks' .* say the same"),
@@ -267,7 +267,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> list[Outcome]:
     broken = [f"{HERE / f'broken_{file}.py'}::Test{name}::{test}" for file, name, test, _ in CASES]
     done = subprocess.run(
         [
-            *(sys.executable, "-m", "pytest", "-q", "--import-mode=importlib", "-p", "no:cacheprovider"),
+            *(sys.executable, "-m", "pytest", "-q", "--import-mode=importlib", "-p", "no:cacheprovider", "--tb=short"),
             *(
                 "-c",
                 home / "pytest.ini",

@@ -11,11 +11,15 @@ import pytest
 
 from ...errors import StorageError, Unsupported
 from ...storage import Storage
+from ...storage.remote import RemoteStorage
 from ..expecting import raising
 from .place import Async, Place, Sync, entry_at, name_of, path_in
 
 OPTIONAL = {"lists": ("peek", "entries", "delete"), "prunes": ("prune",)}
 """What is declared, and the methods that it takes."""
+
+BACKEND = {"conditional": "_put_if", "touches": "_touch"}
+"""What a backend of `RemoteStorage` says of its server, and the method that it gives then."""
 
 
 class Removing(Place):
@@ -41,6 +45,11 @@ class Removing(Place):
             f"{tests} declares locks = {self.locks}, and {name}.lock() gives {'a lock' if has_lock else 'None'}: "
             "give the lock that is promised, or declare what is so"
         )
+        for flag, method in BACKEND.items():
+            given = getattr(type(storage), method, None)
+            assert not getattr(storage, flag, False) or given is not getattr(RemoteStorage, method), (
+                f"{name}.{flag} is True, and it has no {method}(): give it the method, or leave {flag} out"
+            )
         assert self.outlives or storage.private, (
             f"{tests} declares outlives = False, and {name}.private is False: a storage of which each process has "
             "its own says so by private = True"
