@@ -1,4 +1,4 @@
-"""What every storage promises, asked of Azure over azurite; Azure's own client looks around it."""
+"""What every storage and every plugin promises, asked of Azure over azurite; Azure's own client looks around it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from perscache.testing import Around, StorageTests
+from perscache.testing import Around, PluginTests, StorageTests
 from perscache_azure import AzureStorage
 from perscache_azure.testing import Container
 
@@ -42,3 +42,7 @@ class TestAzure(StorageTests):
             blob(path).upload_blob(data, overwrite=True, metadata=metadata)
 
         return Around(read, write)
+
+
+class TestPlugin(PluginTests):
+    module = "perscache_azure"

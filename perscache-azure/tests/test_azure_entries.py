@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime
 
 import pytest
@@ -13,18 +12,6 @@ from perscache_azure import AzureStorage
 
 PATH = "f/0123456789abcdef0123456789abcdef.json"
 OTHER = "f/fedcba9876543210fedcba9876543210.json"
-
-
-def test_what_is_too_large_for_one_upload_goes_in_parts(storage: AzureStorage, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("perscache_azure.storage.PARTS_FROM", 1_000_000)
-    monkeypatch.setattr("perscache_azure.storage.PART", 400_000)
-    data = os.urandom(1_500_000)
-
-    storage.write(PATH, data)
-
-    assert storage.load(PATH).data == data
-    (listed,) = storage.entries()
-    assert listed.size == 1_500_000
 
 
 def test_the_blob_is_what_the_serializer_wrote(storage: AzureStorage):

@@ -71,6 +71,22 @@ def test_a_store_is_one_request(behind: AzureStorage, faulty_azure: FaultyProxy,
     assert behind.load(PATH).data == b"x" * size
 
 
+def test_what_is_too_large_for_one_upload_goes_in_parts(
+    azure_container: Container, faulty_azure: FaultyProxy, proxied: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("perscache_azure.storage.PARTS_FROM", 1_000_000)
+    monkeypatch.setattr("perscache_azure.storage.PART", 400_000)
+    storage = AzureStorage(azure_container.name, connection_string=proxied, timeout=60)
+    data = os.urandom(1_500_000)
+
+    storage.write(PATH, data)
+
+    assert methods(faulty_azure) == ["PUT"] * 5
+    assert storage.load(PATH).data == data
+    (listed,) = storage.entries()
+    assert listed.size == 1_500_000
+
+
 def test_looking_removing_and_listing_are_one_request_each(behind: AzureStorage, faulty_azure: FaultyProxy):
     behind.write(PATH, b"1")
     faulty_azure.forget()
