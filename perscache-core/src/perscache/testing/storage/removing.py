@@ -194,10 +194,15 @@ class Removing(Place):
         self.needs("prunes")
         old, new = path_in(storage, number=1), path_in(storage, number=2)
         oldest = 1.0 + self.resolution
-        storage.write(old, b"x")
-        time.sleep(oldest + 0.1)
-        storage.write(new, b"x")
-        told = storage.prune(oldest)
+        told = 0
+        for _ in range(3):
+            storage.write(old, b"x")
+            time.sleep(oldest + 0.1)
+            begun = time.monotonic()
+            storage.write(new, b"x")
+            told = storage.prune(oldest)
+            if time.monotonic() - begun < 1.0:
+                break  # else the machine was so slow that the second had become too old as well
         said = f"{name_of(storage)}.prune({oldest})"
         assert told == 1, f"{said} said that {told} entries went: one of the two was older"
         with raising(FileNotFoundError, remedy=f"{said} left an entry that is older"):
