@@ -1,4 +1,4 @@
-"""What every storage promises, asked of SFTP through fsspec; the tests look at the served files around it."""
+"""What every storage promises, asked of FTP through fsspec; the tests look at the served files around it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from perscache.testing import Around, PluginTests, StorageTests
 from perscache_fsspec import FsspecStorage
 
 
-@pytest.mark.parametrize("place", ["sftp"], indirect=True)
+@pytest.mark.parametrize("place", ["ftp"], indirect=True)
 class TestFsspec(StorageTests):
     locks = False  # Of most file systems nobody knows whether a create is exclusive.
 

@@ -17,8 +17,8 @@ from .record import TAIL, NoRecord, Record, beside, created, from_text, join, sp
 DRAFTS: Final = "perscache.drafts"
 """The folder in which files are written before they get their names."""
 
-IN_FLIGHT: Final = 64
-"""Requests for parts of one file that an SFTP server is sent at once."""
+WINDOW: Final = 2**21
+"""Bytes of one file that an SFTP server is asked for at once."""
 
 _SFTP: Final = frozenset({"sftp", "ssh"})
 _REPLACING: Final = frozenset({"file", "local", "ftp", "hdfs", "arrow_hdfs", *_SFTP})
@@ -165,10 +165,12 @@ class Folder:
         if not self._sftp:
             data: bytes = self._fs.cat_file(self._path(name))
             return data
-        # All requests at once: one after the other, each 32 KB take a round trip.
+        # Many requests at once: one after the other, each 32 KB take a round trip. And no limit to `prefetch`, which
+        # waits for it in a busy loop.
         with self._fs.open(self._path(name), "rb") as file:
-            file.prefetch(max_concurrent_requests=IN_FLIGHT)
-            return bytes(file.read())
+            size = file.stat().st_size
+            windows = ((at, min(WINDOW, size - at)) for at in range(0, size, WINDOW))
+            return b"".join(piece for window in windows for piece in file.readv([window]))
 
     def _pipe(self, name: str, data: bytes) -> None:
         if not self._sftp:
