@@ -10,15 +10,16 @@ from typing import Any, ClassVar
 
 import pytest
 
-from .. import Cache, trouble
+from .. import Cache
 from ..plugins import register, registry, unregister
 from ..plugins.contract import Plugin
 from ..plugins.known import Kind
 from .expecting import shown
 from .processes import Child
+from .settings import WithoutSettings
 
 
-class FingerprintTests:
+class FingerprintTests(WithoutSettings):
     """Tests of the fingerprints of a plugin. Derive a class whose name begins with Test, say its ``module``, and
     override two fixtures:
 
@@ -62,8 +63,7 @@ class FingerprintTests:
         )
 
     @pytest.fixture(autouse=True)
-    def _registered(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-        trouble.forget()
+    def _registered(self) -> Iterator[None]:
         plugin = import_module(self.module)
         register(plugin)
         yield

@@ -15,15 +15,16 @@ from typing import Any, ClassVar
 
 import pytest
 
-from .. import Cache, trouble
+from .. import Cache
 from ..serializers import Serializer
 from ..serializers.base import form_for, in_pieces
 from .expecting import raising, shown
 from .processes import Child
+from .settings import WithoutSettings
 from .values import VALUES, difference
 
 
-class SerializerTests:
+class SerializerTests(WithoutSettings):
     """Tests of a serializer. Derive a class whose name begins with Test, and override two fixtures at least:
 
     ``serializer``
@@ -84,13 +85,6 @@ class SerializerTests:
     def same(self, left: Any, right: Any) -> bool:
         """Whether two values are equal in types, order and bits."""
         return difference(left, right) is None
-
-    @pytest.fixture(autouse=True)
-    def _without_settings(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Settings of the machine, and trouble of former tests, are no part of this."""
-        for name in [name for name in os.environ if name.startswith("PERSCACHE_")]:
-            monkeypatch.delenv(name)
-        trouble.forget()
 
     # --- What it is.
 

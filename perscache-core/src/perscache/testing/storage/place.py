@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,11 +10,11 @@ from typing import Any, ClassVar, TypeVar
 
 import pytest
 
-from ... import trouble
 from ...buffers import Buffer
 from ...entry import Entry, Stored
 from ...storage import Storage
 from ...storage.base import Lock
+from ..settings import WithoutSettings
 
 T = TypeVar("T")
 
@@ -80,7 +79,7 @@ def _awaited(coming: Coroutine[Any, Any, T]) -> T:
     return given[0]
 
 
-class Place:
+class Place(WithoutSettings):
     """Somewhere to store, and what is declared of the storage there."""
 
     lists: ClassVar[bool] = True
@@ -131,13 +130,6 @@ class Place:
         """Through methods, or through their async twins."""
         made: Sync | Async = request.param()
         return made
-
-    @pytest.fixture(autouse=True)
-    def _without_settings(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Settings of the machine, and trouble of former tests, are no part of this."""
-        for name in [name for name in os.environ if name.startswith("PERSCACHE_")]:
-            monkeypatch.delenv(name)
-        trouble.forget()
 
     def needs(self, *declared: str) -> None:
         """Skip the test where one of these is declared not to be had."""

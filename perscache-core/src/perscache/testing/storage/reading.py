@@ -198,10 +198,10 @@ class Reading(Place):
     # --- What others do to it.
 
     def test_changed_bytes_are_damage_or_seen(self, storage: Storage, around: Around | None, via: Sync | Async) -> None:
-        way = _both_ways(self, around)
+        read, write = _both_ways(self, around)
         path = path_in(storage)
         via.store(storage, entry_at(path), b'{"price": 1000}')
-        way[1](path, way[0](path).replace(b"1000", b"9000"))
+        write(path, read(path).replace(b"1000", b"9000"))
         if self.verifies:
             with raising(
                 DamagedEntry,
@@ -218,11 +218,11 @@ class Reading(Place):
 
     def test_truncated_bytes_are_damage(self, storage: Storage, around: Around | None, via: Sync | Async) -> None:
         self.needs("verifies")
-        way = _both_ways(self, around)
+        read, write = _both_ways(self, around)
         path = path_in(storage)
         for size in (500, 0):
             via.store(storage, entry_at(path), BODIES["1 KB"])
-            way[1](path, way[0](path)[:size])
+            write(path, read(path)[:size])
             with raising(
                 DamagedEntry,
                 remedy=f"{name_of(storage)}.{via}load() must raise DamagedEntry for a value of 1,024 bytes of which "

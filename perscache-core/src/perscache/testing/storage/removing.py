@@ -14,6 +14,7 @@ from ...storage import Storage
 from ...storage.remote import RemoteStorage
 from ..expecting import raising
 from .place import Async, Place, Sync, entry_at, name_of, path_in
+from .reading import NAMES
 
 OPTIONAL = {"lists": ("peek", "entries", "delete"), "prunes": ("prune",)}
 """What is declared, and the methods that it takes."""
@@ -137,8 +138,6 @@ class Removing(Place):
         )
 
     def test_entries_of_awkward_names_are_listed_as_they_are(self, storage: Storage) -> None:
-        from .reading import NAMES
-
         self.needs("lists")
         paths = {function: path_in(storage, function) for function in NAMES}
         for path in paths.values():
