@@ -91,6 +91,12 @@ def test_a_storage_without_meaning_is_an_error(storage):
         Cache(storage=storage)
 
 
+@pytest.mark.parametrize("storage", ["simplecache::sftp://host/folder", "fsspec+filecache::s3://bucket/folder"])
+def test_a_chain_of_file_systems_is_no_folder_of_that_name(storage):
+    with pytest.raises(ConfigurationError, match=r"a list for tiers: storage=\['.cache', 's(ftp|3)://"):
+        Cache(storage=storage)
+
+
 @pytest.mark.parametrize("storage", ["file:results?max_size=1GB", "memory:", "gs:bucket/folder"])
 def test_a_url_without_its_slashes_is_no_folder_of_that_name(storage):
     with pytest.raises(ConfigurationError, match=r"two slashes, (file|memory|gs)://"):

@@ -184,11 +184,23 @@ def test_a_known_name_that_is_not_installed_says_what_to_install(bare, name):
 
 
 @pytest.mark.parametrize(
-    ("scheme", "distribution"), [("az", "perscache-azure"), ("gs", "perscache-gcs"), ("s3", "perscache-s3")]
+    ("scheme", "distribution"),
+    [("az", "perscache-azure"), ("gs", "perscache-gcs"), ("s3", "perscache-s3"), ("sftp", "perscache-fsspec")],
 )
 def test_a_known_scheme_that_is_not_installed_says_what_to_install(bare, scheme, distribution):
     with pytest.raises(PluginNotInstalled, match=f"'{scheme}://'.*pip install {distribution}$"):
         registry.storage_class(scheme)
+
+
+def test_a_scheme_with_another_behind_a_plus_is_for_who_offers_it(bare):
+    points = "[perscache.storages]\nbucket = bucket_plugin\nbkt = bucket_plugin\n"
+    bare.install("perscache-bucket", entry_points=points, bucket_plugin=BUCKET)
+
+    assert registry.storage_class("Bucket+sftp") is registry.storage_class("bucket")
+    with pytest.raises(PluginNotInstalled, match=r"'fsspec://'.*pip install perscache-fsspec$"):
+        registry.storage_class("fsspec+sftp")
+    with pytest.raises(UnknownPlugin, match="'attic://'"):
+        registry.storage_class("attic+sftp")
 
 
 def test_a_known_distribution_without_the_name_is_to_be_upgraded(site):
