@@ -12,7 +12,7 @@ import pytest
 
 from perscache import Cache
 from perscache.entry import Entry, moment
-from perscache.storage import LocalFileStorage, local
+from perscache.storage import LocalFileStorage, local, publisher
 
 # What Python has on Linux and not there is taken away before the library is imported.
 MACOS = """
@@ -134,18 +134,24 @@ class Windows:
         return try_to
 
 
+def held(monkeypatch, failures):
+    """Let every file be held by a reader, so many times."""
+    for module in (local, publisher):
+        monkeypatch.setattr(module, "os", Windows(failures))
+
+
 def test_a_file_that_somebody_reads_is_replaced_and_removed_a_moment_later(tmp_path, monkeypatch):
     storage = LocalFileStorage(tmp_path)
     path = f"f/{1:016x}.json"
     for data in (b"old", b"new"):
-        monkeypatch.setattr(local, "os", Windows(4))
+        held(monkeypatch, 4)
         storage.write(path, data)
         assert storage.load(path).data == data
     os.utime(tmp_path / path, (1, 1))
-    monkeypatch.setattr(local, "os", Windows(4))
+    held(monkeypatch, 4)
     storage.store(Entry(path, moment(100), 3, expires=moment(110)), b"now")
     assert storage.load(path).data == b"now"
-    monkeypatch.setattr(local, "os", Windows(4))
+    held(monkeypatch, 4)
     assert storage.delete(path)
 
 
@@ -153,7 +159,7 @@ def test_a_file_that_somebody_keeps_open_costs_the_store_and_no_result(tmp_path,
     runs = []
     f = Cache("json", tmp_path)(name="f", ignore="runs")(lambda x, runs: runs.append(x) or {"x": x})
     f(1, runs)
-    monkeypatch.setattr(local, "os", Windows(10**9))
+    held(monkeypatch, 10**9)
     for _ in range(2):
         assert f(2, runs) == {"x": 2}
     assert f(1, runs) == {"x": 1}

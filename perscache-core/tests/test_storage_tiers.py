@@ -396,7 +396,7 @@ def test_with_on_error_ignore_failing_tiers_are_silent(local, far):
 
 @either
 def test_a_copy_that_cannot_be_made_costs_one_warning(memory, local, far, load):
-    local._publish = _full
+    local._publisher.publish = _full
     tiers = TieredStorage([local, memory, far])
     put(far, b"1")
     with pytest.warns(PerscacheWarning) as told:
@@ -593,10 +593,10 @@ def test_what_is_too_large_for_all_tiers_is_not_stored():
 def test_a_failed_write_leaves_no_older_result_in_front_of_the_new_one(memory, local, far, store):
     tiers = TieredStorage([local, far])
     store(tiers, entry_of(0), b"old")
-    publish, local._publish = local._publish, _full
+    publish, local._publisher.publish = local._publisher.publish, _full
     with pytest.raises(TierError):
         store(tiers, entry_of(0), b"new")
-    local._publish = publish
+    local._publisher.publish = publish
     assert load(tiers) == b"new"
 
 

@@ -7,12 +7,12 @@ import os
 import stat
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Self
 
 from ..buffers import Buffer, Form, Pieces
 from ..entry import ACCEPTED, Entry, Stored, moment
@@ -22,33 +22,28 @@ from . import journal
 from .aside import MOST, Aside
 from .base import CLOCK_SLACK, Storage
 from .eviction import Eviction, Victim
-from .layout import NONBLOCK, SAFE, STATE, Layout, Place, marked, shard_of
+from .layout import NONBLOCK, SAFE, STATE, Layout, Place, shard_of
 from .ledger import LocalLedger
 from .locks import EntryLock, Locks
 from .options import check, split_url, truth, whole
+from .publisher import SETS_TIMES_BY_FD, Durable, Publisher, patiently
 from .seal import BrokenSeal, seal_of
 from .trash import Trash
 from .usage import Change, Usage
-
-Durable = Literal["auto"] | bool
 
 INLINE = 256 * 1024
 """Bytes up to which an asynchronous read stays on the event loop: a thread hop costs ten times the read."""
 
 _OPTIONS = ("max_size", "max_entries", "durable", "shared", "trust_unsealed")
-_DURABLE_FROM = 0.25
-_TICK = 0.001  # by which the times of files may be off
 _PLACES = 4096
 _INLINE_CLEAR = 100
 _COUNTED_CLEAR = 5000
 _COUNTING = 0.02
-_CLEARS = 20  # that one store outlasts
 _USERS = hasattr(os, "geteuid")  # Windows has none, and shows every file as written by all
 _REGULAR = 0o170022 if _USERS else 0o170000  # the mask of type, and of writing by the group and by others
 _PLAIN = stat.S_IFREG
 _NOATIME = getattr(os, "O_NOATIME", 0)
 _new = tuple.__new__  # a named tuple's own constructor is written in Python and takes 0.2 µs more
-_SETS_TIMES_BY_FD = os.utime in os.supports_fd
 
 
 class LocalFileStorage(Storage):
@@ -89,6 +84,7 @@ class LocalFileStorage(Storage):
         self._layout = Layout(str(self.location), shared=self.shared)
         self._usage = Usage(self._layout)
         self._aside = Aside(self._layout)
+        self._publisher = Publisher(self._layout, self.durable, self._set_aside)
         self._trash = Trash(self._layout)
         self._locks = Locks(self._layout)
         self._eviction = Eviction(self._layout, self._usage, self.max_size, self.max_entries, self._evicted)
@@ -216,7 +212,7 @@ class LocalFileStorage(Storage):
         now = time.time_ns()
         if not 0 <= now - status.st_atime_ns <= self._eviction.look_at_clock(now):
             try:
-                os.utime(fd if _SETS_TIMES_BY_FD else place.file, ns=(now, status.st_mtime_ns))
+                os.utime(fd if SETS_TIMES_BY_FD else place.file, ns=(now, status.st_mtime_ns))
             except OSError:
                 self._marking = False
 
@@ -258,7 +254,7 @@ class LocalFileStorage(Storage):
                 if present is not None and self._present(place) is None:  # it was the one used longest ago
                     self._eviction.make_room(len(data))
         file = self._layout.target(place)
-        replaced = self._publish_between_clears(place, file, data, entry, copy=copy)
+        replaced = self._publisher.publish(place, file, data, entry, copy=copy)
         with suppress(OSError):
             self._count(place, int(replaced is None), len(data) - (replaced or 0))
         with suppress(OSError):
@@ -283,77 +279,6 @@ class LocalFileStorage(Storage):
             with suppress(FileNotFoundError):
                 return max(0, os.lstat(file).st_size - place.seal.room)
         return None
-
-    def _publish_between_clears(
-        self, place: Place, file: str, data: Buffer | Pieces, entry: Entry, *, copy: bool
-    ) -> int | None:
-        """`_publish`, and again where the folder was cleared meanwhile."""
-        for _ in range(_CLEARS):
-            with suppress(FileNotFoundError):
-                return self._publish(place, file, data, entry, copy=copy)
-        return self._publish(place, file, data, entry, copy=copy)
-
-    def _publish(
-        self, place: Place, file: str, data: Buffer | Pieces, entry: Entry, *, bless: bool = False, copy: bool = False
-    ) -> int | None:
-        """Write ``file`` whole or not at all; the size of the value that it replaces. ``bless``: whatever was there."""
-        layout = self._layout
-        temporary = layout.temporary(os.path.dirname(file))
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFE
-        try:
-            fd = os.open(temporary, flags, layout.file_mode)
-        except FileNotFoundError:
-            layout.make_folder_of(file)
-            fd = os.open(temporary, flags, layout.file_mode)
-        seconds = entry.compute_time
-        durable = (seconds or 0.0) > _DURABLE_FROM and not copy if self.durable == "auto" else self.durable
-        try:
-            try:
-                if self.shared:  # what the umask took away
-                    os.chmod(temporary, layout.file_mode)
-                place.seal.write(fd, data, place.seed, seconds, file)
-                now = time.time_ns()
-                written = int(entry.created.timestamp() * 1e9) if copy else now
-                os.utime(fd if _SETS_TIMES_BY_FD else temporary, ns=(now, marked(written)))
-                if durable:
-                    os.fsync(fd)
-            finally:
-                os.close(fd)
-            replaced = None if bless else self._make_way(place, file, entry, copy=copy)
-            _patiently(os.replace, temporary, file)
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(temporary)
-            raise
-        if durable:
-            _flush_folder(os.path.dirname(file))
-        return replaced
-
-    def _make_way(self, place: Place, file: str, entry: Entry, *, copy: bool) -> int | None:
-        """Look at what is there already: what is not ours goes aside, what is expired goes. The size of the value."""
-        old = None
-        for present in {file, place.file, place.other} if self._layout.fanned(place) else (file,):
-            try:
-                status = os.lstat(present)
-            except FileNotFoundError:
-                continue
-            if not stat.S_ISREG(status.st_mode):
-                raise StorageError(f"{present} is no plain file, and not ours to overwrite: remove it")
-            if not self._layout.ours(present, status, place.path):
-                if self._set_aside(present, place.path, status) is None and _is_still(present, status):
-                    raise StorageError(
-                        f"{present} is not what we wrote and cannot be set aside: move it out of the way"
-                    )
-                continue
-            if copy and entry.created.timestamp() - _TICK < status.st_mtime <= time.time() + CLOCK_SLACK:
-                raise FileExistsError(errno.EEXIST, "here is one as new", present)
-            old = max(0, status.st_size - place.seal.room)
-            expired = entry.expires is not None and (
-                status.st_mtime + (entry.expires - entry.created).total_seconds() < time.time()
-            )
-            if expired or present != file:  # renaming over a file costs three times as much
-                _patiently(os.unlink, present)
-        return old
 
     def _note(self, place: Place, file: str, entry: Entry) -> None:
         folder, layout = os.path.dirname(file), self._layout
@@ -540,7 +465,7 @@ class LocalFileStorage(Storage):
         if known is not None:
             entry = replace(known, created=entry.created, size=entry.size)
         target = name if here else self._layout.target(place)
-        self._publish(place, target, value, entry, bless=True)
+        self._publisher.publish(place, target, value, entry, bless=True)
         if target != name:
             os.unlink(name)
         return place.path
@@ -551,7 +476,7 @@ class LocalFileStorage(Storage):
         size = max(0, status.st_size - place.seal.room)
         self._count(place, -1, -size)
         try:
-            _patiently(os.unlink, file)
+            patiently(os.unlink, file)
         except OSError as error:
             self._count(place, 1, size)
             if isinstance(error, FileNotFoundError):
@@ -645,34 +570,3 @@ def _entry(path: str, status: os.stat_result, known: dict[str, Any]) -> Entry:
         arguments=known.get("arguments", ""),
         parts=known.get("parts", {}),
     )
-
-
-def _is_still(file: str, status: os.stat_result) -> bool:
-    """Whether ``file`` is the one of which ``status`` was taken."""
-    try:
-        return os.path.samestat(status, os.lstat(file))
-    except FileNotFoundError:
-        return False
-
-
-def _flush_folder(folder: str) -> None:
-    """Make the rename last through a power cut, where folders can be flushed."""
-    with suppress(OSError):
-        fd = os.open(folder, os.O_RDONLY | SAFE)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-
-
-def _patiently(action: Callable[..., None], *paths: str) -> None:
-    """Rename or remove; on Windows again for up to 64 ms while a reader holds the file."""
-    pause = 0.001
-    while True:
-        try:
-            return action(*paths)
-        except PermissionError:
-            if os.name != "nt" or pause > 0.064:
-                raise
-            time.sleep(pause)
-            pause *= 2
