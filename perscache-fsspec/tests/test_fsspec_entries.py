@@ -288,6 +288,10 @@ def test_a_password_is_not_shown():
     assert storage.url == "sftp://me@host:22/folder"
     assert repr(storage) == "FsspecStorage('sftp://me@host:22/folder')"
     assert "secret" not in storage.identity
+    for wrong in ("sftp://me:secret@host/a//b", "x::sftp://me:secret@host/a", "fsspec+sfpt://me:secret@host/a"):
+        with pytest.raises(ConfigurationError) as refused:
+            FsspecStorage(wrong)
+        assert "secret" not in str(refused.value)
     assert FsspecStorage("github://org:repository@main/folder").url == "github://org:repository@main/folder"
 
 

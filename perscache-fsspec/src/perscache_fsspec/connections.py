@@ -59,7 +59,10 @@ class Connections(Generic[C]):
             if not self._room.acquire(timeout=max(0.0, until - time.monotonic())):
                 raise Late("all connections are busy")
             try:
-                connection = self._idle.pop() if self._idle else _Connection(self._connect)
+                try:
+                    connection = self._idle.pop()
+                except IndexError:
+                    connection = _Connection(self._connect)
                 kept = connection.used
                 try:
                     answer = connection.ask(work, until, more)

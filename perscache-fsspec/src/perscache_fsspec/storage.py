@@ -89,27 +89,31 @@ class FsspecStorage(RemoteStorage):
     def _placed(self, location: str) -> tuple[str, str]:
         scheme, slashes, place = location.partition("://")
         self.protocol = scheme.lower().removeprefix("fsspec+")
+        shown = self._without_password(location)
         if "::" in location:
             raise ConfigurationError(
-                f"{location!r} is a chain of file systems, whose copies and listings grow stale: name the last of "
+                f"{shown!r} is a chain of file systems, whose copies and listings grow stale: name the last of "
                 "them, and give a list of storages for tiers"
             )
         if not slashes or not place.strip("/") or self.protocol == "fsspec":
             raise ConfigurationError(
-                f"{location!r} names no folder in a file system of fsspec: write 'sftp://host/folder', or, for a "
+                f"{shown!r} names no folder in a file system of fsspec: write 'sftp://host/folder', or, for a "
                 "scheme that nobody claims, 'fsspec+scheme://folder'"
             )
         if self.protocol not in self.schemes:
-            _check_protocol(location, self.protocol)
-        check_folder(location, place.lstrip("/"))
+            _check_protocol(shown, self.protocol)
+        check_folder(shown, self._without_password(place).lstrip("/"))
         return place, ""
 
     @property
     def url(self) -> str:
         """Where it is, ``scheme://place``, without the password."""
-        place = self.bucket if self.protocol == "github" else _LOGIN.sub(r"\1@", self.bucket, count=1)
         scheme = self.protocol if self.protocol in self.schemes else f"fsspec+{self.protocol}"
-        return f"{scheme}://{place}"
+        return f"{scheme}://{self._without_password(self.bucket)}"
+
+    def _without_password(self, location: str) -> str:
+        # Before the "@" of github there is a repository.
+        return location if self.protocol == "github" else _LOGIN.sub(r"\1@", location, count=1)
 
     @property
     def identity(self) -> str:
