@@ -15,8 +15,10 @@ import sys
 async def relay(port: int, delay: float) -> None:
     """Serve until the input ends."""
     loop = asyncio.get_running_loop()
+    passing: set[asyncio.Task[None] | None] = set()  # the loop alone would let them be collected
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        passing.add(asyncio.current_task())
         answers, server = await asyncio.open_connection("127.0.0.1", port)
 
         async def back() -> None:
@@ -32,6 +34,7 @@ async def relay(port: int, delay: float) -> None:
             pass
         loop.call_later(delay, server.close)
         await returning
+        passing.discard(asyncio.current_task())
 
     serving = await asyncio.start_server(connected, "127.0.0.1", 0, backlog=256)
     print(serving.sockets[0].getsockname()[1], flush=True)
