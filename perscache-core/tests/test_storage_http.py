@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from email.utils import formatdate
 
 import pytest
 
@@ -57,10 +56,23 @@ def test_where_the_server_tells_no_time_ours_is_taken(date: str | None):
     assert abs(server_clock(date) - time.time()) < 60
 
 
-def test_a_server_whose_clock_differs_is_believed():
-    assert server_clock("Fri, 01 Nov 2024 12:00:00 GMT") == 1730462400
-    ahead = int(time.time()) + 3600
-    assert server_clock(formatdate(ahead, usegmt=True)) == ahead
+@pytest.mark.parametrize(
+    ("ours", "now"),
+    [
+        (0.25, 0.25),
+        # Cut at 0.99, and here at 1.02.
+        (1.02, 1.0),
+        (-0.25, 0),
+        (3600, 0),
+        (-3600, 0),
+    ],
+)
+def test_our_clock_tells_the_fraction_of_the_servers_second_and_no_more(
+    ours: float, now: float, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("perscache.storage.http.time.time", lambda: 1730462400 + ours)
+
+    assert server_clock("Fri, 01 Nov 2024 12:00:00 GMT") == 1730462400 + now
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,9 @@ T = TypeVar("T")
 PAUSE = 0.1
 """Seconds before a request that failed is sent again; twice as long before the third time."""
 
+TRAVEL = 1.0
+"""Seconds that an answer is taken to be under way at most, where its time is compared with ours."""
+
 
 def persist(request: Callable[[], T], timeout: float, passing: Callable[[Exception], bool]) -> T:
     """What ``request`` gives or raises at last.
@@ -32,9 +35,11 @@ def persist(request: Callable[[], T], timeout: float, passing: Callable[[Excepti
 
 def server_clock(date: str | None) -> float:
     """The server's clock as its header ``Date`` tells it; ours where it tells nothing."""
-    # It is cut to the second: where our clock agrees with it, ours is the finer one.
     ours, theirs = time.time(), timestamp(date)
-    return ours if theirs is None or 0 <= ours - theirs < 1 else theirs
+    if theirs is None:
+        return ours
+    # It is cut to the second, and took a while to come: where our clock agrees with it, ours is the finer one.
+    return min(ours, theirs + 1) if 0 <= ours - theirs < 1 + TRAVEL else theirs
 
 
 def written(last_modified: float, metadata: Mapping[str, str]) -> float:
