@@ -78,6 +78,7 @@ authorizer.add_user("reader", "secret", folder, perm="elr")
 
 class Handler(FTPHandler):
     auth_failed_timeout = 0
+    timeout = float(sys.argv[3])
 
 Handler.authorizer = authorizer
 server = FTPServer(("127.0.0.1", port), Handler)
@@ -105,11 +106,15 @@ class Server:
 
 
 @contextmanager
-def run(scheme: str, root: Path, port: int = 0) -> Iterator[Server]:
+def run(scheme: str, root: Path, port: int = 0, idle: float = 300) -> Iterator[Server]:
+    """``idle`` is how many seconds the FTP server lets a connection wait."""
     root.mkdir(exist_ok=True)
     script = {"sftp": SFTP, "ftp": FTP}[scheme]
     process = subprocess.Popen(
-        [sys.executable, "-c", script, str(root), str(port)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", script, str(root), str(port), str(idle)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     try:
         assert process.stdout is not None

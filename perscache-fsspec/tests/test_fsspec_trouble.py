@@ -101,6 +101,15 @@ def test_a_connection_that_the_server_closed_is_made_anew(own_server, serving):
         assert storage.load(PATH).data == b"another"
 
 
+def test_a_connection_that_the_server_let_expire_is_no_miss(serving, tmp_path: Path):
+    with serving("ftp", tmp_path / "served", idle=2) as server:
+        storage = FsspecStorage(server.url(), timeout=60)
+        storage.write(PATH, b"a value")
+        time.sleep(3)
+
+        assert storage.load(PATH).data == b"a value"
+
+
 @pytest.mark.parametrize("scheme", ["sftp", "ftp"])
 def test_a_refused_connection_is_given_up_at_once(scheme: str):
     with socket.socket() as closed:

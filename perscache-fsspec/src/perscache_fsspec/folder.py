@@ -163,7 +163,13 @@ class Folder:
 
     def _cat(self, name: str) -> bytes:
         if not self._sftp:
-            data: bytes = self._fs.cat_file(self._path(name))
+            try:
+                data: bytes = self._fs.cat_file(self._path(name))
+            except FileNotFoundError as error:
+                cause = error.__cause__
+                if type(cause).__module__ == "ftplib" and cause is not None and not str(cause).startswith("550"):
+                    raise cause from None  # fsspec takes all that an FTP server refuses for a missing file.
+                raise
             return data
         # Many requests at once: one after the other, each 32 KB take a round trip. And no limit to `prefetch`, which
         # waits for it in a busy loop.
