@@ -1,6 +1,5 @@
 """The pages tell the truth: each Python block runs alone, and prints what its ``#>`` lines say."""
 
-import functools
 import json
 import os
 import re
@@ -8,23 +7,14 @@ import runpy
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
-from _pytest.mark import ParameterSet
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("perscache-*/README.md"), *ROOT.glob("docs/**/*.md")])
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-
-
-class Outcome(NamedTuple):
-    status: str
-    told: str
-    error: str
 
 
 def blocks(language: str, page: Path, containing: str = "") -> dict[int, str]:
@@ -34,14 +24,6 @@ def blocks(language: str, page: Path, containing: str = "") -> dict[int, str]:
     return {
         line + 1: "\n" * line + block[2] for line, block in found if block[1] == language and containing in block[2]
     }
-
-
-def cases(language: str, containing: str = "") -> list[ParameterSet]:
-    return [
-        pytest.param(page, line, id=f"{page.relative_to(ROOT)}:{line}")
-        for page in PAGES
-        for line in blocks(language, page, containing)
-    ]
 
 
 def run(*command: object, cwd: Path) -> "subprocess.CompletedProcess[str]":
@@ -58,39 +40,47 @@ def run(*command: object, cwd: Path) -> "subprocess.CompletedProcess[str]":
     )
 
 
-@pytest.fixture(scope="module")
-def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], dict[int, Outcome]]:
-    """What became of the Python blocks of a page; they run when the first of them is asked for."""
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_examples_of_a_page_run_and_print_what_they_say(page: Path, tmp_path: Path):
+    code = blocks("python", page)
+    for line, block in code.items():
+        (tmp_path / f"{line:04}").mkdir()
+        (tmp_path / f"{line:04}" / "example.py").write_text(block, encoding="utf-8")
 
-    @functools.cache
-    def ran(page: Path) -> dict[int, Outcome]:
-        folder = tmp_path_factory.mktemp("page")
-        code = blocks("python", page)
-        for line in code:
-            (folder / f"{line:04}").mkdir()
-            (folder / f"{line:04}" / "example.py").write_text(code[line], encoding="utf-8")
-        done = run(ROOT / "tests" / "blocks.py", folder, cwd=folder)
-        assert done.returncode == 0, done.stderr
-        return {
-            line: Outcome(*((folder / f"{line:04}" / part).read_text(encoding="utf-8") for part in Outcome._fields))
-            for line in code
-        }
+    done = run(ROOT / "tests" / "blocks.py", tmp_path, cwd=tmp_path)
 
-    return ran
-
-
-@pytest.mark.parametrize(("page", "line"), cases("python"))
-def test_an_example_runs_and_prints_what_it_says(page: Path, line: int, outcomes: Callable[[Path], dict[int, Outcome]]):
-    outcome = outcomes(page)[line]
-
-    assert outcome.status == "0", outcome.error
-    promised = re.findall(r"^ *#> ?(.*)$", blocks("python", page)[line], re.MULTILINE)
-    assert outcome.told.splitlines() == promised
+    assert done.returncode == 0, done.stderr
+    wrong = []
+    for line, block in code.items():
+        status, told, error = (
+            (tmp_path / f"{line:04}" / part).read_text(encoding="utf-8") for part in ("status", "told", "error")
+        )
+        promised = re.findall(r"^ *#> ?(.*)$", block, re.MULTILINE)
+        if status != "0" or told.splitlines() != promised:
+            wrong.append(f"{page.relative_to(ROOT)}:{line} ends with status {status} and prints\n{told}\n{error}")
+    assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize(("page", "line"), cases("toml", containing="perscache.toml"))
-def test_a_configuration_in_a_page_is_accepted(page: Path, line: int, tmp_path: Path):
-    (tmp_path / "perscache.toml").write_text(blocks("toml", page)[line], encoding="utf-8")
+def test_no_block_of_python_is_left_out():
+    opened = re.compile(r"^ *(?:```|~~~)(.*?)\n.*?^ *(?:```|~~~)$", re.MULTILINE | re.DOTALL)
+    known = {"python", "toml", "sh", "text", ""}
+    odd = {page.name: set(opened.findall(page.read_text(encoding="utf-8"))) - known for page in PAGES}
+    counted = sum(len(re.findall(r"^ *(?:```|~~~)python", page.read_text("utf-8"), re.MULTILINE)) for page in PAGES)
+
+    assert {page: languages for page, languages in odd.items() if languages} == {}
+    assert counted == sum(len(blocks("python", page)) for page in PAGES) > 100
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        pytest.param(block, id=f"{page.relative_to(ROOT)}:{line}")
+        for page in PAGES
+        for line, block in blocks("toml", page, containing="perscache.toml").items()
+    ],
+)
+def test_a_configuration_in_a_page_is_accepted(settings: str, tmp_path: Path):
+    (tmp_path / "perscache.toml").write_text(settings, encoding="utf-8")
 
     done = run("-c", "from perscache import Cache; Cache()", cwd=tmp_path)
 
