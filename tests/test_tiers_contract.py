@@ -32,7 +32,7 @@ class TestTiers(StorageTests):
     @pytest.fixture
     def open_storage(self, tmp_path: Path, bucket: Bucket) -> Callable[..., TieredStorage]:
         return lambda: TieredStorage(
-            [LocalFileStorage(tmp_path / "near"), GoogleCloudStorage(f"/{bucket.name}/folder")]
+            [LocalFileStorage(tmp_path / "near"), GoogleCloudStorage(f"/{bucket.name}/folder", timeout=60)]
         )
 
     @pytest.fixture

@@ -24,7 +24,8 @@ class TestGoogleCloud(StorageTests):
 
     @pytest.fixture
     def open_storage(self, bucket: Bucket) -> Callable[..., GoogleCloudStorage]:
-        return lambda **options: GoogleCloudStorage(f"/{bucket.name}/folder", **options)
+        # A minute to answer, for slow machines.
+        return lambda **options: GoogleCloudStorage(f"/{bucket.name}/folder", timeout=60, **options)
 
     @pytest.fixture
     def url(self, bucket: Bucket) -> str:
