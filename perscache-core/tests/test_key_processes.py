@@ -171,6 +171,41 @@ def test_a_key_is_the_same_under_rewritten_assertions(package: Path) -> None:
     assert _run(*IMPORTED, project=package) in done.stdout.splitlines()
 
 
+# Under pytest and Python 3.11 an import fails where another thread parses (gh-106905).
+STUMBLING = """
+import sys
+from importlib.abc import MetaPathFinder
+
+class Stumbling(MetaPathFinder):
+    stumbled = set()
+
+    def find_spec(self, name, path=None, target=None):
+        if name not in self.stumbled and name.startswith(("perscache.fingerprint.", "pack.more")):
+            self.stumbled.add(name)
+            raise SystemError("AST constructor recursion depth mismatch")
+        return None
+
+from perscache.fingerprint import encoder
+sys.meta_path.insert(0, Stumbling())
+import pack.program
+from perscache.key import KeyBuilder
+
+def late(x):
+    import pack.more
+    return pack.more.f(x), pack.program.ROOT
+
+print(pack.program.key(), KeyBuilder(late, name="late").digest((pack.program.ROOT,), {}))
+assert len(Stumbling.stumbled) > 3, Stumbling.stumbled
+"""
+
+
+def test_a_key_is_the_same_where_imports_fail_for_a_moment(package: Path) -> None:
+    (package / "pack" / "more.py").write_text("def f(x):\n    return x + 1\n")
+    (package / "stumbling.py").write_text(STUMBLING)
+    (package / "walking.py").write_text(STUMBLING.replace("sys.meta_path", "[]").replace("assert ", "# "))
+    assert _run("stumbling.py", project=package) == _run("walking.py", project=package)
+
+
 def _others() -> list[str]:
     """Other versions of Python with our dependencies, from PERSCACHE_PYTHONS or the search path."""
     found = [shutil.which(f"python3.{minor}") or "" for minor in (11, 12, 13) if minor != sys.version_info.minor]

@@ -8,7 +8,6 @@ import linecache
 import os
 import sys
 import threading
-import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,6 +17,7 @@ from pathlib import Path
 from types import CodeType
 from typing import Any, NamedTuple
 
+from ..parsing import again
 from .tree import Definition, canonical
 
 
@@ -95,7 +95,7 @@ def _parsed(source: bytes | str, filename: str) -> _Index | None:
     try:
         with _compiling():
             tree = _tree(source, filename)
-            return _matched(tree, compile(tree, filename, "exec", dont_inherit=True))
+            return _matched(tree, again(lambda: compile(tree, filename, "exec", dont_inherit=True)))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
 
@@ -109,16 +109,9 @@ def _compiling() -> Iterator[None]:
 
 
 def _tree(source: bytes | str, filename: str) -> ast.Module:
-    for _ in range(_TRIES):
-        try:
-            return ast.parse(source, filename)
-        except SystemError:
-            # Python 3.11 miscounts its depth when two threads parse at once (gh-106905); the other may be anybody's.
-            time.sleep(0.001)
-    return ast.parse(source, filename)
+    return again(lambda: ast.parse(source, filename))
 
 
-_TRIES = 20
 _one_at_a_time = threading.RLock()
 
 
@@ -184,11 +177,14 @@ def _compiled_by_pytest(version: _Version, loader: Any) -> _Index | None:
         from _pytest.assertion.rewrite import rewrite_asserts
 
         source = Path(version.path).read_bytes()
+
+        def compiled() -> CodeType:
+            tree = ast.parse(source, version.path)
+            rewrite_asserts(tree, source, version.path, loader.config)
+            return compile(tree, version.path, "exec", dont_inherit=True)
+
         with _compiling():
-            rewritten = _tree(source, version.path)
-            rewrite_asserts(rewritten, source, version.path, loader.config)
-            module = compile(rewritten, version.path, "exec", dont_inherit=True)
-            return _matched(_tree(source, version.path), module)
+            return _matched(_tree(source, version.path), again(compiled))
     except Exception:  # noqa: BLE001 - another version of pytest costs a key made of bytecode, no more
         return None
 

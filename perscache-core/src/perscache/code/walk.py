@@ -18,6 +18,7 @@ from blake3 import blake3
 
 from .. import trouble
 from ..fingerprint.encoder import Encoder, Handler, type_name
+from ..parsing import again
 from . import origin
 from .changes import changed_by, is_changed
 from .classes import class_items
@@ -400,7 +401,7 @@ class _Walk:
                 name = importlib.util.resolve_name("." * level + name, namespace.get("__package__") or "")
             if name not in sys.modules and not level and _is_library(top):
                 return origin.release_of_spec(top)
-            module = importlib.import_module(name)
+            module = again(functools.partial(importlib.import_module, name))
         except Exception:  # noqa: BLE001 - the call will show it, or expects it
             return "absent"
         if origin.of_module(name) != origin.USER:
@@ -417,7 +418,7 @@ class _Walk:
         for word in wanted:
             if not hasattr(module, word):
                 try:
-                    importlib.import_module(f"{name}.{word}")
+                    again(functools.partial(importlib.import_module, f"{name}.{word}"))
                 except Exception:  # noqa: BLE001 - as above
                     items.append((word, "absent"))
                     continue

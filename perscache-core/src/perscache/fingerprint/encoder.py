@@ -19,6 +19,8 @@ of different types never meet:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from importlib import import_module
 from marshal import dumps
 from struct import Struct
 from typing import Any, TypeAlias
@@ -26,6 +28,7 @@ from typing import Any, TypeAlias
 from blake3 import blake3
 
 from ..errors import PerscacheError, UnkeyableError
+from ..parsing import again
 
 SCHEMA = 2
 """The number of this format, part of every key. A change to any byte below raises it."""
@@ -107,6 +110,7 @@ class Encoder:
         return self._encode(value, Pass.encode)
 
     def _encode(self, value: Any, encode: Build) -> tuple[bytes, int]:
+        _load()
         run = Pass(self)
         try:
             try:
@@ -124,7 +128,7 @@ class Encoder:
         """How values of exactly this type are encoded. Looked up once a type."""
         if len(self.builds) > 4096:  # classes made on the fly must not pile up
             self.builds.clear()
-        build = self._choose(kind)
+        build = again(lambda: self._choose(kind))
         self.builds[kind] = build
         return build
 
@@ -147,6 +151,12 @@ class Encoder:
             if base in self._hashers:
                 return self._hashers[base]
         return None
+
+
+@cache
+def _load() -> None:
+    """Import what most values need: an import that fails in the midst of an encoding would seem the value's fault."""
+    again(lambda: [import_module(f".{name}", __package__) for name in ("containers", "graph", "standard")])
 
 
 class Pass:
