@@ -44,6 +44,7 @@ def test_options_in_code_are_stronger_than_the_url():
         ("gs://bucket/folder#1", "'#'"),
         ("gs://Bucket/folder", "no bucket name of Google Cloud Storage"),
         ("gs://", "names no bucket"),
+        ("gs://user:password@bucket", "before the '@' in the bucket 'bucket'"),
     ],
 )
 def test_a_url_that_cannot_be_meant_is_refused_at_once(url: str, message: str):

@@ -152,6 +152,12 @@ def test_a_wrong_option_is_refused_with_the_way_out(url: str, says: str):
         S3Storage.from_url(url)
 
 
+def test_a_secret_in_a_url_is_refused_and_not_repeated():
+    with pytest.raises(ConfigurationError, match="before the '@' in the bucket 'bucket'") as told:
+        Cache("json", "s3://AKIA:s3cr3t@bucket/folder")
+    assert "s3cr3t" not in str(told.value) + str(told.value.__cause__) + str(told.value.__context__)
+
+
 def test_buckets_of_others_are_paid_for_on_demand(s3_bucket: Bucket, faulty_s3: FaultyProxy):
     storage = S3Storage(s3_bucket.name, endpoint_url=faulty_s3.endpoint, requester_pays=True, timeout=60)
 
