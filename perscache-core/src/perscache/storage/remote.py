@@ -615,8 +615,8 @@ def _split(location: str, schemes: Iterable[str]) -> tuple[str, str]:
         raise ConfigurationError(f"{location!r} names no bucket: write 'bucket/folder'")
     if "@" in bucket:
         raise ConfigurationError(
-            f"what stands before the '@' in the bucket {bucket.rpartition('@')[2]!r} is not asked for: no bucket has such "
-            "a name, and keys and passwords belong where the provider's own tools look for them"
+            f"what stands before the '@' in the bucket {bucket.rpartition('@')[2]!r} is no part of its name: keys and "
+            "passwords belong where the provider's own tools look for them"
         )
     check_folder(bucket, prefix)
     return bucket, prefix
