@@ -71,6 +71,15 @@ def test_every_deed_has_a_deadline(shaky: S3Storage, faulty_s3: FaultyProxy, dee
         getattr(shaky, deed)(*arguments)
 
 
+def test_a_body_that_comes_drop_by_drop_is_given_up(shaky: S3Storage, behind: S3Storage, faulty_s3: FaultyProxy):
+    behind.write(PATH, b"x" * 10_000)
+    faulty_s3.fail("drip", times=None, method="GET")
+    started = time.monotonic()
+    with pytest.raises(StorageError, match="a body came too slowly"):
+        shaky.load(PATH)
+    assert time.monotonic() - started < 60 * TIMEOUT  # all of it would take 500 s
+
+
 def test_a_server_in_trouble_is_left_alone_for_a_while(shaky: S3Storage, faulty_s3: FaultyProxy):
     faulty_s3.fail("stall", times=None)
     with pytest.raises(StorageError):

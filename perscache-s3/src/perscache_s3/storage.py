@@ -112,7 +112,7 @@ class S3Storage(RemoteStorage):
     def _get(self, name: str) -> Found:
         def get(client: Any, until: float) -> tuple[Any, bytes]:
             answer = client.get_object(Bucket=self.bucket, Key=name, **self._payer)
-            return answer, _body(answer["Body"], until)
+            return answer, _body(answer["Body"], answer["ContentLength"], until)
 
         answer, data = self._ask(get)
         metadata, modified = answer["Metadata"], answer["LastModified"].timestamp()
@@ -298,16 +298,29 @@ def _passing(error: Exception) -> bool:
     return isinstance(error, (EndpointConnectionError, ConnectionClosedError, HTTPClientError, IncompleteReadError))
 
 
-def _body(stream: Any, until: float) -> bytes:
-    """All bytes of a body, before ``until`` and a second more for each megabyte."""
+def _body(stream: Any, size: int, until: float) -> bytes:
+    """All ``size`` bytes of a body, before ``until`` and a second more for each megabyte."""
+    from botocore.exceptions import IncompleteReadError, ReadTimeoutError, ResponseStreamingError
+    from urllib3 import exceptions as urllib3
+
+    # As they come: botocore's own read waits for a whole piece, which of a slow body never ends.
+    read = getattr(getattr(stream, "_raw_stream", None), "read1", stream.read)
     pieces: list[bytes] = []
+    come = 0
     try:
-        while piece := stream.read(PIECE):
+        while come < size and (piece := read(PIECE)):
             pieces.append(piece)
-            if time.monotonic() > until + len(pieces):
+            come += len(piece)
+            if time.monotonic() > until + come / PIECE:
                 raise StorageError("a body came too slowly: give a longer timeout=, or look at the network")
+    except urllib3.ReadTimeoutError as error:
+        raise ReadTimeoutError(endpoint_url=error.url, error=error) from error
+    except urllib3.ProtocolError as error:
+        raise ResponseStreamingError(error=error) from error
     finally:
         stream.close()
+    if come != size:
+        raise IncompleteReadError(actual_bytes=come, expected_bytes=size)
     return b"".join(pieces)
 
 

@@ -11,13 +11,14 @@ from types import TracebackType
 from typing import Literal, NamedTuple, Self, TypeAlias
 from urllib.parse import urlsplit
 
-Fault: TypeAlias = Literal["503", "429", "reset", "stall", "cut", "lost"]
+Fault: TypeAlias = Literal["503", "429", "reset", "stall", "cut", "drip", "lost"]
 """What happens to a request:
 
     503, 429  the server is not asked, the answer is that status
     reset     the connection is reset before the server is asked
     stall     nothing is answered
     cut       half of the answer's body comes, then the connection ends
+    drip      the answer's body comes byte by byte, twenty a second
     lost      the server does what it was asked, its answer does not come
 """
 
@@ -165,9 +166,9 @@ class _Handler(BaseHTTPRequestHandler):
         finally:
             connection.close()
         if fault != "lost":
-            self._send(answer, data, cut=fault == "cut")
+            self._send(answer, data, fault)
 
-    def _send(self, answer: HTTPResponse, data: bytes, *, cut: bool) -> None:
+    def _send(self, answer: HTTPResponse, data: bytes, fault: Fault | None) -> None:
         self.send_response_only(answer.status, answer.reason)
         for name, text in answer.getheaders():
             if name.lower() not in _OWN:
@@ -175,7 +176,13 @@ class _Handler(BaseHTTPRequestHandler):
         length = answer.getheader("Content-Length") if self.command == "HEAD" else None
         self.send_header("Content-Length", length or str(len(data)))
         self.end_headers()
-        self.wfile.write(data[: len(data) // 2] if cut else data)
+        if fault == "drip":
+            for byte in data:
+                self.wfile.write(bytes([byte]))
+                if self.proxy.ended.wait(0.05):
+                    return
+        else:
+            self.wfile.write(data[: len(data) // 2] if fault == "cut" else data)
 
     def log_message(self, format: str, *args: object) -> None:
         """Nothing is printed."""
