@@ -89,10 +89,7 @@ class Calls:
             else:
                 plan.statistics.hit(len(stored.data), stored.compute_time)
                 return value
-        try:
-            return settle(run(answer(question, known, seen), lambda: self.function(*args, **kwargs))).value
-        finally:
-            del known  # as in `settle`: its error's traceback holds this frame, and this frame what was given
+        return settle(run(answer(question, known, seen), lambda: self.function(*args, **kwargs))).value
 
 
 class AsyncCalls:
@@ -163,10 +160,7 @@ class AsyncCalls:
             else:
                 plan.statistics.hit(len(stored.data), stored.compute_time)
                 return value
-        try:
-            return settle(await arun(answer(question, known, seen), lambda: self.function(*args, **kwargs))).value
-        finally:
-            del known
+        return settle(await arun(answer(question, known, seen), lambda: self.function(*args, **kwargs))).value
 
 
 def settle(outcome: Result[Any] | Raised) -> Result[Any]:

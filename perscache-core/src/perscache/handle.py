@@ -374,5 +374,5 @@ class Handle(Generic[P, R_co, V]):
 
 def _value(question: Question, found: Result[Any] | Missed) -> Any:
     if isinstance(found, Missed):
-        raise absent(question.plan, question.path, found.error) from found.error
+        raise absent(question.plan, question.path, found) from found.error
     return found.value

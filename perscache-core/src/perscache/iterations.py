@@ -218,7 +218,7 @@ def _opening(
 
 def _begin(question: Question, missed: Missed) -> Recording:
     if not question.mode.computes:
-        raise absent(question.plan, question.path, missed.error) from missed.error
+        raise absent(question.plan, question.path, missed) from missed.error
     notes = describe(question)
     tell_miss(question, missed, notes)
     return Recording(question, notes)

@@ -54,6 +54,7 @@ class Missed:
 
     reason: Reason
     error: Exception | None = None
+    """What failed, if anything did. No entry, or an old one, is no failure: its traceback would hold the arguments."""
 
 
 class Question:
@@ -101,7 +102,7 @@ def answer(
             return found
         missed = found
         if not mode.computes:
-            raise absent(plan, question.path, missed.error) from missed.error
+            raise absent(plan, question.path, missed) from missed.error
         if plan.lock:
             return (yield from _fly(question, missed, seen))
     outcome, _ = yield from _compute(question, missed)
@@ -148,9 +149,9 @@ def missed_by(question: Question, error: Exception) -> Missed:
     """The miss that an error of a storage's ``load`` means."""
     match error:
         case CacheExpired():
-            return Missed(Reason.EXPIRED, error)
+            return Missed(Reason.EXPIRED)
         case FileNotFoundError() | CacheMiss():
-            return Missed(Reason.ABSENT, error)
+            return Missed(Reason.ABSENT)
         case TierError():
             question.failed("read", error, "the other tiers have no result: the function runs again")
             return Missed(Reason.ABSENT, error)
@@ -329,11 +330,11 @@ def keep(question: Question, value: Any, seconds: float, notes: Notes) -> Genera
     return data
 
 
-def absent(plan: Plan, path: str, error: Exception | None) -> CacheMiss:
+def absent(plan: Plan, path: str, missed: Missed) -> CacheMiss:
     """The CacheMiss, or CacheExpired, that says why there is no usable entry under ``path``."""
-    if isinstance(error, CacheExpired):
+    if missed.reason is Reason.EXPIRED:
         return CacheExpired(f"{plan.name}: the entry {path} is expired: call the function, or raise the ttl")
-    fact = "is not stored" if error is None or isinstance(error, FileNotFoundError) else f"cannot be read ({error})"
+    fact = "is not stored" if missed.error is None else f"cannot be read ({missed.error})"
     return CacheMiss(f"{plan.name}: this call {fact} ({path}): call the function in a mode that computes")
 
 
