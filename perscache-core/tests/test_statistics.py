@@ -105,11 +105,15 @@ def test_a_million_short_lived_functions_would_take_the_memory_of_one():
         cache(name="g")(lambda: 1)()
 
     gc.collect()
-    write_down()  # What other tests left.
-    before = len(statistics._live)
-    for _ in range(20):
-        define()
-        gc.collect()
+    gc.freeze()  # What other tests left need not be looked at each time.
+    try:
+        write_down()
+        before = len(statistics._live)
+        for _ in range(20):
+            define()
+            gc.collect()
+    finally:
+        gc.unfreeze()
     assert len(statistics._live) <= before
     assert len(statistics._past) == len(statistics._gone) == 1
     write_down()
