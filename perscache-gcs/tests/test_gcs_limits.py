@@ -93,7 +93,7 @@ def test_one_store_in_so_many_sweeps_in_the_background(strict_gcs: StrictServer)
 
 
 def test_a_store_does_not_wait_for_its_sweep(strict_gcs: StrictServer):
-    storage = on(strict_gcs, max_size=1000, sweep_every=1, timeout=1, lease=0)
+    storage = on(strict_gcs, max_size=1000, sweep_every=1, timeout=5, lease=0)
     storage.write("f/a.json", b"x" * 100)
     wait_for_sweeps()
     strict_gcs.faults.extend(["ok", "stall"])
