@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
-import socket
 import subprocess
-import sys
 import tempfile
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from perscache.testing import serving
 
 VERSION = "3.37.0"
 
@@ -33,27 +31,14 @@ def azurite() -> Iterator[str]:
     It is looked for on the PATH, then in a folder of the user's caches, where it is installed if need be; Unavailable
     where that is impossible.
     """
-    command = installed()
-    for _ in range(5):
-        port = _free_port()
+    program = installed()
+
+    def command(port: int) -> list[str]:
         options = ["--blobHost", "127.0.0.1", "--blobPort", str(port)]
-        manners = ["--inMemoryPersistence", "--skipApiVersionCheck", "--disableTelemetry", "--silent"]
-        process = subprocess.Popen(  # noqa: S603 - our own command
-            [*command, *options, *manners],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-            preexec_fn=_die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509 - one system call
-        )
-        try:
-            # Another process may have taken the port in between: then it exits, and the next one is tried.
-            if _answers(process, f"http://127.0.0.1:{port}"):
-                yield f"http://127.0.0.1:{port}/devstoreaccount1"
-                return
-        finally:
-            _stop(process)
-    raise RuntimeError("azurite did not start on any of 5 ports")
+        return [*program, *options, "--inMemoryPersistence", "--skipApiVersionCheck", "--disableTelemetry", "--silent"]
+
+    with serving("azurite", command, _answers) as port:
+        yield f"http://127.0.0.1:{port}/devstoreaccount1"
 
 
 def installed() -> list[str]:
@@ -108,37 +93,9 @@ def _caches() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "perscache-azure"
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _die_with_parent() -> None:
-    import ctypes
-
-    pr_set_pdeathsig = 1
-    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
-
-
-def _answers(process: subprocess.Popen[bytes], url: str) -> bool:
-    give_up = time.monotonic() + 60
-    while process.poll() is None and time.monotonic() < give_up:
-        try:
-            with urllib.request.urlopen(url, timeout=2):  # noqa: S310
-                return True
-        except urllib.error.HTTPError:
-            # It refuses, so it is there.
+def _answers(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}", timeout=2):
             return True
-        except OSError:
-            time.sleep(0.05)
-    return False
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
-        if sys.platform == "win32":
-            process.kill()
-        else:
-            os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    except urllib.error.HTTPError:
+        return True  # It refuses, so it is there.

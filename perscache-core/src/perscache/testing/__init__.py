@@ -6,6 +6,16 @@ from .faults import Fault, FaultyProxy
 from .fingerprint import FingerprintTests
 from .plugin import PluginTests
 from .serializer import SerializerTests
+from .servers import serving
 from .storage import Around, StorageTests
 
-__all__ = ["Around", "Fault", "FaultyProxy", "FingerprintTests", "PluginTests", "SerializerTests", "StorageTests"]
+__all__ = [
+    "Around",
+    "Fault",
+    "FaultyProxy",
+    "FingerprintTests",
+    "PluginTests",
+    "SerializerTests",
+    "StorageTests",
+    "serving",
+]
