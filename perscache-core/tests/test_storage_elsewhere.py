@@ -43,7 +43,7 @@ for name in ("O_CLOEXEC", "O_NOFOLLOW", "O_NONBLOCK", "O_NOATIME", "O_DIRECTORY"
     delattr(os, name)
 os.supports_fd = frozenset()
 sys.platform = "win32"
-import perscache.storage.locks, perscache.storage.usage
+import perscache.storage.locks, perscache.storage.locked_file, perscache.storage.usage
 sys.platform = "linux"
 """
 

@@ -14,7 +14,9 @@ import pytest
 
 from perscache.errors import StorageError
 from perscache.storage import eviction
+from perscache.storage.layout import Layout
 from perscache.storage.local import LocalFileStorage
+from perscache.storage.usage import Usage
 
 
 def numbered(number: int, extension: str = "pickle") -> str:
@@ -205,6 +207,51 @@ def test_counters_that_are_lost_are_made_again(tmp_path, wreck):
         usage.rmdir()
         storage.write(numbered(999), b"x")
         assert len(held(tmp_path)) == 30
+
+
+def test_nobody_counts_before_there_is_a_limit_and_everybody_from_then_on(tmp_path):
+    usage = tmp_path / ".state" / "usage"
+    free = LocalFileStorage(tmp_path)
+    for number in range(30):
+        free.write(numbered(number), b"x")
+    free.delete(numbered(0))
+    assert not usage.exists()
+    limited = LocalFileStorage(tmp_path, max_entries=40)
+    limited.write(numbered(30), b"x")
+    for number in range(31, 80):
+        free.write(numbered(number), b"xy")
+    free.delete(numbered(50))
+    limited.write(numbered(80), b"x")
+    counted = Usage(Layout(str(tmp_path), shared=False), needed=True).total()
+    assert counted is not None
+    assert (counted.entries, counted.bytes) == (len(held(tmp_path)), bytes_held(tmp_path))
+    assert len(held(tmp_path)) == 40
+    assert free.clear() == 40
+    assert limited.clear() == 0
+
+
+def test_a_limit_that_comes_while_others_store_without_one_is_kept(tmp_path):
+    for number in range(300):
+        LocalFileStorage(tmp_path).write(numbered(10**6 + number), b"x")
+    context = multiprocessing.get_context("spawn")
+    writers = [context.Process(target=_write_freely, args=(tmp_path, seed)) for seed in (1, 2)]
+    for writer in writers:
+        writer.start()
+    limited = LocalFileStorage(tmp_path, max_entries=350)
+    while any(writer.is_alive() for writer in writers):
+        limited.write(numbered(0), b"x")
+    assert [writer.exitcode for writer in writers] == [0, 0]
+    limited.prune()  # what others stored while it first counted may be missing until then
+    assert len(held(tmp_path)) == 350
+    counted = Usage(Layout(str(tmp_path), shared=False), needed=True).total()
+    assert counted is not None
+    assert (counted.entries, counted.bytes) == (350, 350)
+
+
+def _write_freely(location: Path, seed: int) -> None:
+    storage = LocalFileStorage(location)
+    for number in range(200):
+        storage.write(numbered(1000 * seed + number), b"x")
 
 
 def test_entries_removed_by_hand_are_noticed(tmp_path):

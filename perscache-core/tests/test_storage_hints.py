@@ -78,7 +78,7 @@ def function(location: Path, runs: list[int], max_entries: int | None = None) ->
 def location(tmp_path: Path) -> Path:
     """A storage with every kind of hint."""
     location = tmp_path / "cache"
-    f = function(location, [])
+    f = function(location, [], 10 * LIMIT)  # with a limit, so that somebody counts
     for x in range(LIMIT):
         f(x)
     LocalFileStorage(location).ledger().add({"f": Counts(1)})

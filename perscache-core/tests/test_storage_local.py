@@ -169,9 +169,9 @@ os.getpgid(0)
 # --- Files and folders.
 
 
-def test_a_folder_that_we_make_says_what_it_is_and_is_ours_alone(storage, location):
+def test_a_folder_that_we_make_says_what_it_is_and_is_ours_alone(location):
     assert not location.exists()
-    storage.write(PATH, b"1")
+    LocalFileStorage(location, max_entries=9).write(PATH, b"1")
     assert (location / ".gitignore").read_text() == "*\n"
     assert (location / "CACHEDIR.TAG").read_text().startswith("Signature: 8a477f597d28d172789f06886806bc55")
     for folder in (location, location / "shop.prices", location / ".state"):
@@ -182,7 +182,7 @@ def test_a_folder_that_we_make_says_what_it_is_and_is_ours_alone(storage, locati
 def test_a_folder_that_was_there_gets_no_files_of_ours_but_entries(location):
     location.mkdir()
     LocalFileStorage(location).write(PATH, b"1")
-    assert sorted(os.listdir(location)) == [".state", "shop.prices"]
+    assert os.listdir(location) == ["shop.prices"]
 
 
 def test_a_shared_storage_is_the_groups(location):
@@ -355,7 +355,7 @@ def test_a_read_only_folder_of_root_is_a_read_only_cache():
         location = Path(top) / "cache"
         storage = LocalFileStorage(location)
         storage.write(PATH, b"1")
-        for folder in (location.parent, location, location / "shop.prices", location / ".state"):
+        for folder in (location.parent, location, location / "shop.prices"):
             folder.chmod(0o755)
         (location / PATH).chmod(0o644)
 
@@ -442,7 +442,7 @@ def test_an_edit_that_kept_the_old_seal_loses_it_when_it_is_sealed(storage, loca
 def test_what_is_no_entry_cannot_be_sealed(storage, location, tmp_path):
     storage.write(PATH, b"[1]")
     (tmp_path / "other.json").write_bytes(b"[1]")
-    for file in (tmp_path / "other.json", location / "CACHEDIR.TAG", location / ".state" / "usage"):
+    for file in (tmp_path / "other.json", location / "CACHEDIR.TAG", location / ".gitignore"):
         with pytest.raises(StorageError):
             storage.seal(file)
     assert (tmp_path / "other.json").read_bytes() == b"[1]"

@@ -175,7 +175,7 @@ class Model(RuleBasedStateMachine):
         for path in old:
             del self.known[path]
         if self.limit:
-            counted = Usage(Layout(str(self.location), shared=False)).total()
+            counted = Usage(Layout(str(self.location), shared=False), needed=False).total()
             assert counted is not None
             assert counted.entries == len(self.known)
             assert counted.bytes == sum(len(known.data) for known in self.known.values())

@@ -142,7 +142,7 @@ def test_a_thousand_keys_of_all_at_a_limit_give_right_values_and_keep_it(tmp_pat
     for number in range(100):
         storage.write(f"other/{number:016x}.json", b"[1]")
         left = list(storage.entries())
-        counted = Usage(Layout(str(location), shared=False)).total()
+        counted = Usage(Layout(str(location), shared=False), needed=False).total()
         assert counted is not None
         assert (counted.entries, counted.bytes) == (len(left), sum(entry.size for entry in left))
         assert len(left) <= LIMIT

@@ -201,8 +201,11 @@ def _lead(question: Question, missed: Missed, flight: Flight, seen: int) -> Gene
                 except Exception as error:  # noqa: BLE001  # Locks save work, nothing depends on them.
                     turn = False
                     question.failed("lock", error, "other processes may compute the same")
-                if turn is not False or seen != single_flight.landings():
-                    # Somebody may have stored it since the look-up.
+                if lock is not None and turn:
+                    may_be_there = not lock.vacant()
+                else:
+                    may_be_there = turn is None or seen != single_flight.landings()
+                if may_be_there:  # stored by somebody since the look-up
                     found = yield from look_up(question)
                     if not isinstance(found, Missed):
                         return found

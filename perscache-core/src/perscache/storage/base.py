@@ -39,6 +39,10 @@ class Lock(ABC):
     async def aacquire(self, held: Sequence[str]) -> bool | None:
         """`acquire` without holding up the event loop."""
 
+    def vacant(self) -> bool:
+        """Whether its holder knows that nothing is stored under its path: looking for it again would be in vain."""
+        return False
+
     @abstractmethod
     def release(self) -> None:
         """Let the next one in. It never raises and never waits: what takes time goes on by itself."""

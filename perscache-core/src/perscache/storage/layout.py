@@ -3,7 +3,7 @@
 .cache/
   CACHEDIR.TAG  .gitignore     in a folder that we made
   .state/lock                  byte ranges for single flight
-  .state/usage                 counters
+  .state/usage                 counters, where there is a limit
   .state/trash/<token>/        folders being deleted
   .state/aside/<token>/        damaged and edited files
   <function>/<hash>.<ext>      up to about 2,000 entries, later ones in

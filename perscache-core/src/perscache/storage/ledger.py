@@ -7,7 +7,6 @@ has doubled, the lines of each function become one.
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,8 +15,8 @@ from typing import Final
 from ..counts import Counts
 from . import journal
 from .base import Ledger
-from .layout import NONBLOCK, SAFE, Layout
-from .usage import Usage
+from .layout import NONBLOCK, SAFE, Layout, is_folder
+from .locked_file import LockedFile
 
 COMPACT_FROM: Final = 64 * 1024
 """Bytes below which a ledger is left alone."""
@@ -35,11 +34,13 @@ class LocalLedger(Ledger):
     def add(self, counts: Mapping[str, Counts]) -> None:
         """Append ``counts``. Where nothing was ever stored nothing is made."""
         layout = Layout(self.location, shared=self.shared)
-        if not stat.S_ISDIR(os.lstat(layout.state()).st_mode):
-            return
+        if not is_folder(layout.state()):
+            if next(layout.functions(), None) is None:
+                return
+            layout.make_state()
         # The line feed in front ends what another process may have left torn.
         lines = b"\n" + b"".join([_line(name, of_name) for name, of_name in counts.items()])
-        with Usage(layout).locked() as locked:
+        with LockedFile(layout, "statistics.lock").locked() as locked:
             fd = os.open(
                 layout.state(_NAME), os.O_WRONLY | os.O_APPEND | os.O_CREAT | NONBLOCK | SAFE, layout.file_mode
             )

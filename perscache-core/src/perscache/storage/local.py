@@ -82,13 +82,13 @@ class LocalFileStorage(Storage):
 
     def _prepare(self) -> None:
         self._layout = Layout(str(self.location), shared=self.shared)
-        self._usage = Usage(self._layout)
+        self._limited = self.max_size is not None or self.max_entries is not None
+        self._usage = Usage(self._layout, needed=self._limited)
         self._aside = Aside(self._layout)
         self._publisher = Publisher(self._layout, self.durable, self._set_aside)
         self._trash = Trash(self._layout)
         self._locks = Locks(self._layout)
         self._eviction = Eviction(self._layout, self._usage, self.max_size, self.max_entries, self._evicted)
-        self._limited = self.max_size is not None or self.max_entries is not None
         self._marking = self._limited
         self._flags = os.O_RDONLY | NONBLOCK | SAFE | (0 if self.shared else _NOATIME)
         self._owner = os.geteuid() if _USERS else 0
@@ -163,7 +163,7 @@ class LocalFileStorage(Storage):
             return os.open(place.file, self._flags)
         if error.errno == errno.ELOOP:
             raise StorageError(f"{place.file} is a symlink, which perscache does not follow: remove it") from error
-        if error.errno not in {errno.ENOENT, errno.ESTALE}:
+        if error.errno not in {errno.ENOENT, errno.ESTALE} or not os.access(place.other, os.F_OK):
             raise error
         try:
             fd = os.open(place.other, self._flags)

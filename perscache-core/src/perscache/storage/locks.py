@@ -57,7 +57,7 @@ class Locks:
 
     def lock(self, place: Place) -> EntryLock:
         """The lock of the entry at ``place``."""
-        return EntryLock(self, place.path, place.seed >> 24)  # an offset that any file system takes
+        return EntryLock(self, place)
 
     def take(self, offset: int, *, wait: bool) -> bool | None:
         """Lock one byte; False where somebody else has it, None where locks do not work here."""
@@ -140,19 +140,19 @@ class Locks:
 class EntryLock(Lock):
     """The lock of one entry."""
 
-    __slots__ = ("_locks", "_offset", "_path")
+    __slots__ = ("_locks", "_offset", "_place")
 
-    def __init__(self, locks: Locks, path: str, offset: int) -> None:
+    def __init__(self, locks: Locks, place: Place) -> None:
         self._locks = locks
-        self._path = path
-        self._offset = offset
+        self._place = place
+        self._offset = place.seed >> 24  # an offset that any file system takes
 
     def acquire(self, held: Sequence[str]) -> bool:
         """Hold it, waiting as long as that takes; False where waiting would never end, or locks do not work."""
         taken = self._locks.take(self._offset, wait=False)
         if taken is not False:
             return bool(taken)
-        with self._locks.waiting(self._path, held) as ends:
+        with self._locks.waiting(self._place.path, held) as ends:
             if not ends:
                 return False
             if _OFD:
@@ -171,7 +171,7 @@ class EntryLock(Lock):
         taken = self._locks.take(self._offset, wait=False)
         if taken is not False:
             return bool(taken)
-        with self._locks.waiting(self._path, held) as ends:
+        with self._locks.waiting(self._place.path, held) as ends:
             if not ends:
                 return False
             for nap in _naps():
@@ -180,6 +180,10 @@ class EntryLock(Lock):
                 if taken is not False:
                     return bool(taken)
         return False
+
+    def vacant(self) -> bool:
+        """Asked without opening anything."""
+        return not (os.access(self._place.file, os.F_OK) or os.access(self._place.other, os.F_OK))
 
     def free(self) -> bool | None:
         """Whether nobody else holds it; None where locks do not work."""

@@ -7,44 +7,17 @@ into a signal.
 
 from __future__ import annotations
 
-import errno
 import os
 import struct
-import sys
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
 from typing import NamedTuple, TypeAlias
 
 from xxhash import xxh3_64_digest
 
 from .descriptor import pread, pwrite
 from .layout import Layout, open_plain
-
-if sys.platform == "win32":
-    import msvcrt
-
-    _BEYOND = 1 << 40  # what is locked cannot be read, not even by its holder through another descriptor
-
-    def _try_lock(fd: int) -> None:
-        os.lseek(fd, _BEYOND, os.SEEK_SET)
-        msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
-
-    def _unlock(fd: int) -> None:
-        with suppress(OSError):
-            os.lseek(fd, _BEYOND, os.SEEK_SET)
-            msvcrt.locking(fd, msvcrt.LK_UNLCK, 1)
-
-else:
-    import fcntl
-
-    def _try_lock(fd: int) -> None:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-    def _unlock(fd: int) -> None:
-        with suppress(OSError):
-            fcntl.flock(fd, fcntl.LOCK_UN)
-
+from .locked_file import LockedFile
 
 SHARDS = 256
 _TOTAL = SHARDS
@@ -52,10 +25,7 @@ _RECORD = struct.Struct("<IIqqQ")
 _VALUES = struct.Struct("<IIqq")
 _MOST = 2**32 - 1
 _BLANK = bytes(_RECORD.size)
-_PATIENCE = 1.0
-_SULK = 10.0
 _MOST_UNSAID = 10_000
-_UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}
 
 
 Change: TypeAlias = tuple[int, int, int]
@@ -77,20 +47,30 @@ NOTHING = Count(0, 0, 0, 0)
 
 
 class Usage:
-    """The counters of the storage that ``layout`` describes."""
+    """The counters of the storage that ``layout`` describes.
 
-    def __init__(self, layout: Layout) -> None:
-        """Nothing is opened or made yet."""
+    Only a limit needs them. A storage that has one makes the file, and from then on everybody who stores in the folder
+    counts: who looks for the file only after publishing is counted by itself, or seen by who counts after making it.
+    """
+
+    def __init__(self, layout: Layout, *, needed: bool) -> None:
+        """Nothing is opened or made yet. They are ``needed`` where there is a limit."""
         self._layout = layout
+        self._needed = needed
         self._file = layout.state("usage")
-        self._not_before = 0.0
+        self._locked_file = LockedFile(layout, "usage")
         self._unsaid: list[Change] = []
+
+    @property
+    def counting(self) -> bool:
+        """Whether anybody needs the counters."""
+        return self._needed or os.access(self._file, os.F_OK)
 
     def begin(self) -> None:
         """Before the first store: what is not there yet can be counted from nothing."""
-        if not os.path.exists(self._file) and next(self._layout.functions(), None) is None:
-            with self.locked() as fd:
-                if fd is not None and not os.fstat(fd).st_size:
+        if self._needed and not os.path.exists(self._file):
+            with self._locked_file.locked() as fd:
+                if fd is not None and not os.fstat(fd).st_size and next(self._layout.functions(), None) is None:
                     _clear(fd)
 
     def total(self) -> Count | None:
@@ -108,9 +88,9 @@ class Usage:
         return total
 
     def shards(self) -> list[Count | None]:
-        """Each shard; None where its count is missing."""
+        """Each shard, before it is counted anew; None where its count is missing."""
         try:
-            fd = open_plain(self._file, os.O_RDONLY)
+            fd = self._locked_file.open()
         except OSError:
             return [None] * SHARDS
         try:
@@ -120,7 +100,9 @@ class Usage:
 
     def add(self, changes: Iterable[Change], oldest: int = 0) -> Count | None:
         """Count ``changes``; the total after, None where a count is missing. Nothing is older than ``oldest``."""
-        with self.locked() as fd:
+        if not self.counting:
+            return None
+        with self._locked_file.locked() as fd:
             if fd is None:
                 if len(self._unsaid) < _MOST_UNSAID:
                     self._unsaid.extend(changes)
@@ -142,7 +124,7 @@ class Usage:
 
     def recount(self, counted: dict[int, Count], before: list[Count | None]) -> Count | None:
         """Replace shards by what was counted; ``before`` is what `shards` said when the counting began."""
-        with self.locked() as fd:
+        with self._locked_file.locked() as fd:
             if fd is None:
                 return None
             self._unsaid[:] = [change for change in self._unsaid if change[0] not in counted]
@@ -153,7 +135,7 @@ class Usage:
 
     def age(self, shards: Iterable[int], oldest: int) -> None:
         """Note that nothing in ``shards`` is older than ``oldest``."""
-        with self.locked() as fd:
+        with self._locked_file.locked() as fd:
             if fd is not None:
                 counts = _get_all(fd)
                 for shard in shards:
@@ -163,61 +145,19 @@ class Usage:
 
     def forget(self) -> None:
         """Begin anew: nothing is stored."""
-        with self.locked() as fd:
+        if not self.counting:
+            return
+        with self._locked_file.locked() as fd:
             if fd is not None:
                 _clear(fd)
 
     def lose(self) -> None:
         """Nobody knows what is stored: count anew when it matters."""
-        with self.locked() as fd:
+        if not self.counting:
+            return
+        with self._locked_file.locked() as fd:
             if fd is not None:
                 os.ftruncate(fd, 0)
-
-    @contextmanager
-    def locked(self) -> Iterator[int | None]:
-        """The counters, locked; None where the disk refuses or somebody stands still while holding the lock."""
-        try:
-            fd = self._open()
-        except OSError:
-            yield None
-            return
-        _open.add(fd)
-        try:
-            yield fd if self._lock(fd) else None
-        finally:
-            _unlock(fd)  # closing alone would not do while a child that was forked meanwhile has the file open
-            _open.discard(fd)
-            os.close(fd)
-
-    def _lock(self, fd: int) -> bool:
-        """Lock the file that ``fd`` is; the lock goes with the descriptor.
-
-        Others hold it for microseconds. After a second somebody must have been stopped while holding it: says no then,
-        and for the ten seconds that follow, rather than keep every store waiting.
-        """
-        begun = time.monotonic()
-        pause = 0.0001
-        while begun >= self._not_before:
-            try:
-                _try_lock(fd)
-            except (BlockingIOError, PermissionError):
-                if time.monotonic() > begun + _PATIENCE:
-                    self._not_before = begun + _SULK
-                    break
-                time.sleep(pause)
-                pause = min(2 * pause, 0.002)
-            except OSError as error:
-                return error.errno in _UNSUPPORTED  # counters that may be off are better than none
-            else:
-                return True
-        return False
-
-    def _open(self) -> int:
-        try:
-            return open_plain(self._file, os.O_RDWR)
-        except FileNotFoundError:
-            self._layout.make_state()
-            return open_plain(self._file, os.O_RDWR | os.O_CREAT, self._layout.file_mode)
 
 
 def _clear(fd: int) -> None:
@@ -292,17 +232,3 @@ def _parse(record: bytes, index: int) -> Count | None:
     if len(record) != _RECORD.size or xxh3_64_digest(values, index + 1) != record[-8:]:
         return None
     return Count(*_VALUES.unpack(values))
-
-
-def _close_inherited() -> None:
-    """In a child: a lock that a thread of the parent holds must not outlive the parent here. Closed, never unlocked."""
-    for fd in _open:
-        with suppress(OSError):
-            os.close(fd)
-    _open.clear()
-
-
-_open: set[int] = set()
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_close_inherited)
