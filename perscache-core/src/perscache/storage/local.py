@@ -164,7 +164,10 @@ class LocalFileStorage(Storage):
         if error.errno == errno.ELOOP:
             raise StorageError(f"{place.file} is a symlink, which perscache does not follow: remove it") from error
         if error.errno not in {errno.ENOENT, errno.ESTALE} or not os.access(place.other, os.F_OK):
-            raise error
+            try:
+                raise error
+            finally:
+                del error  # Else the traceback holds this frame, and this frame the traceback.
         try:
             fd = os.open(place.other, self._flags)
         except PermissionError:
