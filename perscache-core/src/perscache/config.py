@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -136,6 +135,8 @@ def _check(path: Path, key: str, value: Any) -> None:
     if key not in _IN_FILES:
         if key == "signing_key":
             raise ConfigurationError(f"{path}: a signing key does not belong in a file: set {SIGNING_KEY}")
+        import difflib
+
         near = difflib.get_close_matches(key, _IN_FILES, 1)
         hint = f"did you mean {near[0]!r}?" if near else f"the settings are {', '.join(_IN_FILES)}"
         raise ConfigurationError(f"{path}: unknown setting {key!r}: {hint}")

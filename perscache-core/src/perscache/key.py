@@ -28,13 +28,17 @@ _SHORT = 6  # bytes of a part's digest
 _PARTS = 24
 
 
-class _Ready(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Ready:
     """What is known of a function as it is now."""
 
     code: Code
     prefix: bytes
     bind: Callable[..., tuple[Any, ...]]
+    whole: int
     names: tuple[str, ...]
+    labels: tuple[str, ...]
+    """What the values are called in an error and in an explanation."""
     parts: dict[str, str]
     """Digests of what all its keys share, by name."""
 
@@ -116,16 +120,20 @@ class KeyBuilder:
         ready = self._ready
         if ready is None or not ready.code.holds():
             ready = self._renew()
-        values = ready.bind(*args, **kwargs)
+        values = args if len(args) == ready.whole and not kwargs else ready.bind(*args, **kwargs)
         if self._key is not None:
             values = (self._key(*args, **kwargs),)
+        flat = self._flat
         try:
-            if self._flat.issuperset(map(type, values)):
-                return blake3(ready.prefix + dumps(values, 2)).hexdigest(_LENGTH)
+            for value in values:
+                if type(value) not in flat:
+                    break
+            else:
+                return blake3(ready.prefix + dumps(values, 2)).digest(_LENGTH).hex()
         except TypeError:  # a type without a hash, which is for the encoder to refuse
             pass
         try:
-            data = self._encoder.encode_items(values, ready.names)
+            data = self._encoder.encode_items(values, ready.labels)
         except UnkeyableError as error:
             raise self._with_ways_out(error) from error.__cause__
         return blake3(ready.prefix + data).hexdigest(_LENGTH)
@@ -134,16 +142,16 @@ class KeyBuilder:
         """A short readable summary of the arguments, and digests of the key's parts by name. Never raises."""
         try:
             ready = self._current()
-            parts, names = ready.parts.copy(), ready.names
+            parts = ready.parts.copy()
             values = ready.bind(*args, **kwargs)
             if self._key is not None:
                 shown = self.parameters.binder(self.function, self._ignored, {}, self._encoder)
                 text = summary(shown.names, shown.bind(*args, **kwargs))
                 values = (self._key(*args, **kwargs),)
             else:
-                text = summary(names, values)
-            for name, value in zip(names, values, strict=True):
-                parts[name] = blake3(self._encoder.encode(value)).hexdigest(_SHORT)
+                text = summary(ready.names, values)
+            for label, value in zip(ready.labels, values, strict=True):
+                parts[label] = blake3(self._encoder.encode(value)).hexdigest(_SHORT)
         except Exception:  # noqa: BLE001 - an explanation must not cost a result
             return "", {}
         return text, parts
@@ -169,7 +177,7 @@ class KeyBuilder:
         prefix = blake3(dumps(shape, 2) + bytes.fromhex(adopted)).digest()
         labels = ("key=",) if self._key is not None else tuple(f"argument {name!r}" for name in names)
         parts = {"code": adopted, "serializer": blake3(self._serializer.encode()).hexdigest(_SHORT)}
-        self._ready = ready = _Ready(code, prefix, binder.bind, labels, parts | _code_parts(code))
+        self._ready = ready = _Ready(code, prefix, binder.bind, names, labels, parts | _code_parts(code))
         return ready
 
     def _binder(self) -> Binder:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,6 +37,8 @@ class Mode(Enum):
         for mode in cls:
             if mode.label == name:
                 return mode
+        import difflib
+
         labels = [mode.label for mode in cls]
         near = difflib.get_close_matches(str(name), labels, 1)
         hint = f"did you mean {near[0]!r}?" if near else f"the modes are {', '.join(labels)}"

@@ -18,7 +18,7 @@ def summary(names: Iterable[str], values: Iterable[Any]) -> str:
     pieces: list[str] = []
     length = 0
     for name, value in zip(names, values, strict=True):
-        piece = f"{name.removeprefix('argument ').strip(chr(39))}={_shown(value, _DEPTH)}"
+        piece = f"{name}={_shown(value, _DEPTH)}"
         length += len(piece) + 2
         pieces.append(piece)
         if length > _LINE:

@@ -35,6 +35,13 @@ def write_all(fd: int, *pieces: Buffer) -> None:
             views[0] = views[0][written:]
 
 
+def write_small(fd: int, data: bytes) -> None:
+    """`write_all` of so little that the system takes it at once."""
+    written = os.write(fd, data)
+    if written < len(data):
+        write_all(fd, data[written:])
+
+
 def write_hashed(fd: int, value: Pieces, state: xxh3_64) -> None:
     """Write every byte of ``value``, each of which goes through ``state`` on its way."""
     waiting: list[memoryview] = []

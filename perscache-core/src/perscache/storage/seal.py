@@ -27,7 +27,7 @@ from contextlib import suppress
 from xxhash import xxh3_64, xxh3_64_intdigest
 
 from ..buffers import Buffer, Form, Pieces
-from .descriptor import fill, memory_for, pread, read_all, read_as, write_all, write_hashed
+from .descriptor import fill, memory_for, pread, read_all, read_as, write_all, write_hashed, write_small
 
 PIECEMEAL = 64 * 1024
 """From this many bytes on a value is read apart from its seal, which below costs less to cut off."""
@@ -92,7 +92,7 @@ class Tail(Seal):
         bits = _bits(seconds)
         if len(value) < PIECEMEAL:
             small = bytes(value)
-            write_all(fd, small, self._tail(small[-1:], bits, xxh3_64_intdigest(small, seed ^ bits)))
+            write_small(fd, small + self._tail(small[-1:], bits, xxh3_64_intdigest(small, seed ^ bits)))
             return
         pieces, state = Pieces.of(value), xxh3_64(seed=seed ^ bits)
         write_hashed(fd, pieces, state)
