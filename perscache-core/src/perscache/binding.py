@@ -19,6 +19,8 @@ class Binder(NamedTuple):
 
     bind: Callable[..., tuple[Any, ...]]
     names: tuple[str, ...]
+    whole: int
+    """How many positional arguments are, as they come, the values of all parameters; -1 where none ever are."""
 
 
 class Parameters:
@@ -85,7 +87,8 @@ class Parameters:
         twin.__kwdefaults__ = getattr(function, "__kwdefaults__", None)
         twin.__name__ = getattr(function, "__name__", "function")
         twin.__qualname__ = getattr(function, "__qualname__", twin.__name__)
-        return Binder(twin, names)
+        whole = len(values) if values == [*self.only_positional, *self.ordinary] else -1
+        return Binder(twin, names, whole)
 
     def _signature(self, defaults: Mapping[str, Any]) -> str:
         def written(name: str) -> str:

@@ -9,7 +9,7 @@ from functools import lru_cache
 from marshal import dumps
 from pathlib import Path
 from types import FunctionType
-from typing import Any, NamedTuple
+from typing import Any
 
 from blake3 import blake3
 
@@ -177,7 +177,7 @@ class KeyBuilder:
         prefix = blake3(dumps(shape, 2) + bytes.fromhex(adopted)).digest()
         labels = ("key=",) if self._key is not None else tuple(f"argument {name!r}" for name in names)
         parts = {"code": adopted, "serializer": blake3(self._serializer.encode()).hexdigest(_SHORT)}
-        self._ready = ready = _Ready(code, prefix, binder.bind, names, labels, parts | _code_parts(code))
+        self._ready = ready = _Ready(code, prefix, binder.bind, binder.whole, names, labels, parts | _code_parts(code))
         return ready
 
     def _binder(self) -> Binder:

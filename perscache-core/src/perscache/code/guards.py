@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from operator import attrgetter, is_, itemgetter
+from operator import is_
 from types import CellType, FunctionType
 from typing import Any
 
@@ -19,8 +18,7 @@ class Guards:
         self.functions: list[FunctionType] = []
         self.names: dict[int, tuple[dict[str, Any], dict[str, Any]]] = {}
         self.missing: dict[int, tuple[dict[str, Any], set[str]]] = {}
-        self.cells: list[CellType] = []
-        self.contents: list[Any] = []
+        self.cells: list[tuple[CellType, Any]] = []
         self.kinds: list[tuple[type, tuple[Any, ...], tuple[type, ...]]] = []
         self.values: list[tuple[Encoder, Any, bytes]] = []
         self.watched: dict[int, Any] = {}
@@ -35,8 +33,7 @@ class Guards:
         self.missing.setdefault(id(namespace), (namespace, set()))[1].add(name)
 
     def cell(self, cell: CellType, value: Any) -> None:
-        self.cells.append(cell)
-        self.contents.append(value)
+        self.cells.append((cell, value))
 
     def kind(self, kind: type) -> None:
         self.kinds.append((kind, tuple(vars(kind).values()), kind.__bases__))
@@ -55,64 +52,35 @@ class Guards:
             self.values.append((encoder, value, data))
 
     def close(self) -> None:
-        self.others = self.functions[1:]
-        # One alone is compared faster in the open than by iterators, as many are.
-        self.first: tuple[Any, Any, Any] = (None, None, None)
-        for first in self.functions[:1]:
-            self.first = (first.__code__, first.__defaults__, first.__kwdefaults__)
-        self.codes = [*map(_code, self.others)]
-        self.defaults = [*map(_defaults, self.others)]
-        self.keywords = [*map(_keywords, self.others)]
+        self.codes = [(it, it.__code__, it.__defaults__, it.__kwdefaults__) for it in self.functions]
         self.looks = [
-            (namespace, _getter(expected), tuple(expected.values())) for namespace, expected in self.names.values()
+            (namespace, name, value) for namespace, seen in self.names.values() for name, value in seen.items()
         ]
         self.gaps = [(namespace, frozenset(names)) for namespace, names in self.missing.values()]
 
     def hold(self) -> bool:
-        code, defaults, keywords = self.first
-        function = self.functions[0] if self.functions else None
-        if function is not None and (
-            function.__code__ is not code
-            or function.__defaults__ is not defaults
-            or function.__kwdefaults__ is not keywords
-        ):
-            return False
-        functions = self.others
-        if functions and not (
-            all(map(is_, map(_code, functions), self.codes))
-            and all(map(is_, map(_defaults, functions), self.defaults))
-            and all(map(is_, map(_keywords, functions), self.keywords))
-        ):
-            return False
+        # Loops in the open: iterators of the standard library take longer at any number, for being set up and asked.
         try:
-            for namespace, getter, expected in self.looks:
-                if not all(map(is_, getter(namespace), expected)):
+            for function, code, defaults, keywords in self.codes:
+                if (
+                    function.__code__ is not code
+                    or function.__defaults__ is not defaults
+                    or function.__kwdefaults__ is not keywords
+                ):
                     return False
-        except KeyError:
-            return False
-        for namespace, names in self.gaps:
-            if not names.isdisjoint(namespace):
-                return False
-        try:
-            if self.cells and not all(map(is_, map(_contents, self.cells), self.contents)):
-                return False
-        except ValueError:
+            for namespace, name, value in self.looks:
+                if namespace[name] is not value:
+                    return False
+            for namespace, names in self.gaps:
+                if not names.isdisjoint(namespace):
+                    return False
+            for cell, content in self.cells:
+                if cell.cell_contents is not content:
+                    return False
+        except (KeyError, ValueError):  # a name that is gone, an empty cell
             return False
         for kind, values, bases in self.kinds:
             now = vars(kind).values()
             if kind.__bases__ != bases or len(now) != len(values) or not all(map(is_, now, values)):
                 return False
         return not self.values or all(encoder.encode(value) == data for encoder, value, data in self.values)
-
-
-_contents = attrgetter("cell_contents")
-_code = attrgetter("__code__")
-_defaults = attrgetter("__defaults__")
-_keywords = attrgetter("__kwdefaults__")
-
-
-def _getter(names: Mapping[str, Any]) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
-    if len(names) == 1:
-        (only,) = names
-        return lambda namespace: (namespace[only],)
-    return itemgetter(*names)
