@@ -6,6 +6,7 @@ import asyncio
 import os
 import threading
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -63,6 +64,34 @@ def test_tasks_that_ask_together_compute_once(cache):
 
     assert asyncio.run(main()) == [[1]] * 500
     assert runs == [1]
+
+
+def test_an_event_loop_does_other_things_while_thousands_of_tasks_get_one_result(cache):
+    """In turns of the loop, not in seconds."""
+    turn, runs, served = 0, [], []
+
+    @cache
+    async def slow(x):
+        runs.append(x)
+        await asyncio.sleep(0.1)
+        return [x]
+
+    async def ask():
+        assert await slow(1) == [1]
+        served.append(turn)
+
+    async def main():
+        nonlocal turn
+        tasks = [asyncio.create_task(ask()) for _ in range(10_000)]
+        while len(served) < len(tasks):
+            await asyncio.sleep(0)
+            turn += 1
+        await asyncio.gather(*tasks)
+
+    asyncio.run(main())
+    assert runs == [1]
+    assert len(served) == 10_000
+    assert max(Counter(served).values()) <= 100
 
 
 def test_loops_in_several_threads_compute_once(cache):

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from enum import Enum, auto
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ class Flight:
             by_loop.setdefault(future.get_loop(), []).append(future)
         for loop, waiting in by_loop.items():
             try:
-                loop.call_soon_threadsafe(_wake, waiting)
+                loop.call_soon_threadsafe(_wake, loop, iter(waiting))
             except RuntimeError:  # That loop is closed, and its waiters with it.
                 continue
 
@@ -166,10 +167,17 @@ def landings() -> int:
     return _landings
 
 
-def _wake(futures: list[asyncio.Future[None]]) -> None:
-    for future in futures:
+_WOKEN_AT_ONCE: Final = 100
+"""Tasks after which an event loop has a turn for others: thousands may wait for one flight."""
+
+
+def _wake(loop: asyncio.AbstractEventLoop, waiting: Iterator[asyncio.Future[None]]) -> None:
+    woken = list(islice(waiting, _WOKEN_AT_ONCE))
+    for future in woken:
         if not future.done():
             future.set_result(None)
+    if woken:
+        loop.call_soon(_wake, loop, waiting)
 
 
 _guard = threading.Lock()
