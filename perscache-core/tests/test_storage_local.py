@@ -131,41 +131,6 @@ def test_no_descriptor_stays_open(storage, location):
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="strace is Linux")
-def test_a_hit_is_open_fstat_read_close(storage, location):
-    import shutil
-
-    if shutil.which("strace") is None:
-        pytest.skip("strace is not installed")
-    storage.write(numbered(1), b"1")
-    program = """
-import os, sys
-from perscache.storage.local import LocalFileStorage
-storage = LocalFileStorage(sys.argv[1])
-storage.load(sys.argv[2])
-os.getpgid(0)
-storage.load(sys.argv[2])
-os.getpgid(0)
-"""
-    done = subprocess.run(
-        ["strace", "-qq", sys.executable, "-c", program, str(location), numbered(1)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if "getpgid" not in done.stderr:
-        pytest.skip("processes may not be traced here")
-    lines = done.stderr.splitlines()
-    marks = [number for number, line in enumerate(lines) if line.startswith("getpgid")]
-    calls = [line.partition("(")[0] for line in lines[marks[0] + 1 : marks[1]]]
-    assert [{"fstat": "fstat", "newfstatat": "fstat", "openat": "open"}.get(call, call) for call in calls] == [
-        "open",
-        "fstat",
-        "read",
-        "close",
-    ]
-
-
 # --- Files and folders.
 
 
