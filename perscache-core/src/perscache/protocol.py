@@ -60,7 +60,7 @@ class Missed:
 class Question:
     """One call on its way: its path, its mode, and what is known of its arguments."""
 
-    __slots__ = ("args", "call", "kwargs", "mode", "path", "plan")
+    __slots__ = ("args", "kwargs", "mode", "path", "plan")
 
     def __init__(self, plan: Plan, path: str, args: tuple[Any, ...], kwargs: dict[str, Any], mode: Mode) -> None:
         self.plan: Final = plan
@@ -68,7 +68,11 @@ class Question:
         self.args: Final = args
         self.kwargs: Final = kwargs
         self.mode: Final = mode
-        self.call = Call(plan.name, path, mode.label)
+
+    @property
+    def call(self) -> Call:
+        """What observers are told of it."""
+        return Call(self.plan.name, self.path, self.mode.label)
 
     def failed(self, stage: str, error: BaseException, consequence: str) -> None:
         """Trouble that the caller is not to suffer: counted, told, warned of; raised if that is asked for."""
@@ -130,7 +134,6 @@ def _recall(question: Question, missed: Missed) -> Generator[Step, Any, Result[A
     if missed.reason is not Reason.ABSENT or plan.acceptance.known or not (yield Recall(plan)):
         return missed
     question.path = plan.path(question.args, question.kwargs)
-    question.call = Call(plan.name, question.path, question.mode.label)
     return (yield from look_up(question))
 
 
