@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perscache.entry import Entry, moment
+from perscache.entry import Entry, Stored, moment
 from perscache.errors import DamagedEntry
 from perscache.storage.local import LocalFileStorage
 
@@ -243,7 +243,7 @@ def no_attributes(monkeypatch):
 class TestWithoutExtendedAttributes:
     def test_a_hidden_file_holds_the_seal_and_goes_with_its_entry(self, tmp_path):
         storage, file, data = sealed(tmp_path, "csv")
-        assert storage.load(path("csv"))[:3] == (data, file.stat().st_mtime, 2.5)
+        assert storage.load(path("csv")) == Stored(data, file.stat().st_mtime, 2.5)
         assert [name for name in os.listdir(file.parent) if name.endswith(".seal")] == [f".{NAME}.csv.seal"]
         assert [entry.path for entry in storage.entries()] == [path("csv")]
         assert storage.delete(path("csv"))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from . import single_flight
 from .errors import PluginError
 from .modes import Mode
 from .plan import Plan
-from .protocol import Missed, Question, Result, answer, missed_by, undecodable
+from .protocol import Question, Result, answer, missed_by, undecodable
 from .statistics import Reason
 from .steps import Raised, adecode, arun, run
 from .trouble import logger
@@ -29,10 +30,31 @@ class Calls:
 
     def wrapper(self) -> Callable[..., Any]:
         """The function to call instead."""
-        value = self._value
 
+        # The straight path: what `protocol.look_up` does for a hit, without its steps and with as few calls as can be.
         def cached(*args: Any, **kwargs: Any) -> Any:
-            return value(args, kwargs)
+            plan = self.plan
+            if not plan.modes.straight or plan.observers.active or logger.isEnabledFor(logging.DEBUG):
+                return self.result(args, kwargs).value
+            seen = single_flight.landings()
+            try:
+                path = f"{plan.prefix}{plan.builder.digest(args, kwargs)}{plan.suffix}"
+            except PluginError as error:
+                return unkeyed(plan, error, partial(self.function, *args, **kwargs))
+            stored: Any = None
+            try:
+                storage: Any = plan.storage
+                form = plan.form
+                stored = storage.load(path, plan.max_age) if form is None else storage.load(path, plan.max_age, form)
+                value = plan.decode(path, stored.data)
+            except Exception as error:  # noqa: BLE001  # Whatever a storage or a serializer raises is a miss.
+                missed = missed_by if stored is None else undecodable
+                question = Question(plan, path, args, kwargs, Mode.NORMAL)
+                known = missed(question, error)
+            else:
+                plan.statistics.hit(len(stored.data), stored.compute_time)
+                return value
+            return settle(run(answer(question, known, seen), partial(self.function, *args, **kwargs))).value
 
         return cached
 
@@ -60,37 +82,6 @@ class Calls:
             return Result(unkeyed(plan, error, compute), False, 0.0, 0.0)
         return settle(run(answer(Question(plan, path, args, kwargs, mode)), compute))
 
-    def _value(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """The function's result, from storage or new."""
-        plan = self.plan
-        if not plan.modes.straight or plan.observers.active or logger.isEnabledFor(logging.DEBUG):
-            return self.result(args, kwargs).value
-        # The straight path: what `protocol.look_up` does for a hit, without its steps. A miss goes on by the rules.
-        seen = single_flight.landings()
-        try:
-            path = plan.path(args, kwargs)
-        except PluginError as error:
-            return unkeyed(plan, error, lambda: self.function(*args, **kwargs))
-        known: Missed
-        try:
-            # What `plan.load` does, without its frame.
-            storage: Any = plan.storage
-            form = plan.form
-            stored = storage.load(path, plan.max_age) if form is None else storage.load(path, plan.max_age, form)
-        except Exception as error:  # noqa: BLE001  # Whatever a storage raises is a miss.
-            question = Question(plan, path, args, kwargs, Mode.NORMAL)
-            known = missed_by(question, error)
-        else:
-            try:
-                value = plan.decode(path, stored.data)
-            except Exception as error:  # noqa: BLE001  # Whatever a serializer raises, too.
-                question = Question(plan, path, args, kwargs, Mode.NORMAL)
-                known = undecodable(question, error)
-            else:
-                plan.statistics.hit(len(stored.data), stored.compute_time)
-                return value
-        return settle(run(answer(question, known, seen), lambda: self.function(*args, **kwargs))).value
-
 
 class AsyncCalls:
     """The calls of one coroutine function."""
@@ -103,10 +94,29 @@ class AsyncCalls:
 
     def wrapper(self) -> Callable[..., Awaitable[Any]]:
         """The coroutine function to call instead."""
-        value = self._value
 
+        # The straight path of `Calls`.
         async def cached(*args: Any, **kwargs: Any) -> Any:
-            return await value(args, kwargs)
+            plan = self.plan
+            if not plan.modes.straight or plan.observers.active or logger.isEnabledFor(logging.DEBUG):
+                return (await self.result(args, kwargs)).value
+            seen = single_flight.landings()
+            try:
+                path = f"{plan.prefix}{plan.builder.digest(args, kwargs)}{plan.suffix}"
+            except PluginError as error:
+                return await unkeyed(plan, error, partial(self.function, *args, **kwargs))
+            stored: Any = None
+            try:
+                stored = await plan.aload(path)
+                value = await adecode(plan, path, stored.data)
+            except Exception as error:  # noqa: BLE001
+                missed = missed_by if stored is None else undecodable
+                question = Question(plan, path, args, kwargs, Mode.NORMAL)
+                known = missed(question, error)
+            else:
+                plan.statistics.hit(len(stored.data), stored.compute_time)
+                return value
+            return settle(await arun(answer(question, known, seen), partial(self.function, *args, **kwargs))).value
 
         return cached
 
@@ -134,33 +144,6 @@ class AsyncCalls:
         except PluginError as error:
             return Result(await unkeyed(plan, error, compute), False, 0.0, 0.0)
         return settle(await arun(answer(Question(plan, path, args, kwargs, mode)), compute))
-
-    async def _value(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """The coroutine's result, from storage or new: the straight path of `Calls`."""
-        plan = self.plan
-        if not plan.modes.straight or plan.observers.active or logger.isEnabledFor(logging.DEBUG):
-            return (await self.result(args, kwargs)).value
-        seen = single_flight.landings()
-        try:
-            path = plan.path(args, kwargs)
-        except PluginError as error:
-            return await unkeyed(plan, error, lambda: self.function(*args, **kwargs))
-        known: Missed
-        try:
-            stored = await plan.aload(path)
-        except Exception as error:  # noqa: BLE001
-            question = Question(plan, path, args, kwargs, Mode.NORMAL)
-            known = missed_by(question, error)
-        else:
-            try:
-                value = await adecode(plan, path, stored.data)
-            except Exception as error:  # noqa: BLE001
-                question = Question(plan, path, args, kwargs, Mode.NORMAL)
-                known = undecodable(question, error)
-            else:
-                plan.statistics.hit(len(stored.data), stored.compute_time)
-                return value
-        return settle(await arun(answer(question, known, seen), lambda: self.function(*args, **kwargs))).value
 
 
 def settle(outcome: Result[Any] | Raised) -> Result[Any]:

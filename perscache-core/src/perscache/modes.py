@@ -45,6 +45,8 @@ class Mode(Enum):
         raise ConfigurationError(f"{name!r} is no mode: {hint}")
 
 
+_NORMAL: Final = Mode.NORMAL  # a member by its class takes 0.1 µs on Python 3.11
+
 Switches: TypeAlias = tuple[tuple[str | None, Mode], ...]
 """Modes with their scopes, outermost first. A scope is one Cache's, None is every Cache's."""
 
@@ -125,7 +127,7 @@ class ModeSwitch:
     @property
     def straight(self) -> bool:
         """Whether the mode is certainly ``normal``, at the price of one look-up."""
-        return self.default is Mode.NORMAL and (self.pinned or not _switches.get())
+        return self.default is _NORMAL and (self.pinned or not _switches.get())
 
     def current(self, asked: Mode | None = None) -> Mode:
         """The mode in force here and now, ``asked`` being the wish of a single call."""

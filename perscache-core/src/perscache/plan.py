@@ -105,7 +105,7 @@ class Plan:
         """The value of stored bytes."""
         if self.signer is not None and not self.serializer.safe:
             data = self.signer.unsign(path, data)
-        if type(data) is memoryview and self.form is None:
+        if self.form is None and type(data) is memoryview:
             data = bytes(data) if self.reads == "bytes" else data.toreadonly()  # It may be the storage's own.
         return self.serializer.loads(data)  # type: ignore[arg-type]  # Who takes more than bytes says so in `reads`.
 

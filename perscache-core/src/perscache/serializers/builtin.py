@@ -45,7 +45,10 @@ class PickleSerializer(Serializer):
 
     def loads(self, data: Buffer) -> Any:
         """The value of the pickle."""
-        return _unpickled(data)
+        try:
+            return pickle.loads(data)
+        except ModuleNotFoundError as error:
+            return _of_main_script(data, error)
 
 
 class CloudPickleSerializer(Serializer):
@@ -77,7 +80,10 @@ class CloudPickleSerializer(Serializer):
         if data[-1:] != pickle.STOP and data[-len(_PYTHON) :] != _PYTHON:
             message = f"the pickle holds functions or classes of another Python than {_PYTHON[1:].decode()}"
             raise SerializationError(message)
-        return _unpickled(data)
+        try:
+            return pickle.loads(data)
+        except ModuleNotFoundError as error:
+            return _of_main_script(data, error)
 
 
 class JSONSerializer(Serializer):
@@ -173,15 +179,12 @@ def _cloud_dump(data: Any, make_file: Callable[[], F]) -> F:
     return file
 
 
-def _unpickled(data: Buffer) -> Any:
-    try:
-        return pickle.loads(data)
-    except ModuleNotFoundError as error:
-        if error.name != "__mp_main__":
-            raise
-        # The name by which spawned workers know the main script; it answers to it once multiprocessing is imported.
-        sys.modules["__mp_main__"] = sys.modules["__main__"]
-        return pickle.loads(data)
+def _of_main_script(data: Buffer, error: ModuleNotFoundError) -> Any:
+    """The value of a pickle that failed by ``error``, because it names the main script as spawned workers do."""
+    if error.name != "__mp_main__":
+        raise error
+    sys.modules["__mp_main__"] = sys.modules["__main__"]  # As it is once multiprocessing is imported.
+    return pickle.loads(data)
 
 
 # CPython 3.11 to 3.13 take each other's code objects and then run them wrongly.

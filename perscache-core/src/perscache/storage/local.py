@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -43,7 +44,10 @@ _USERS = hasattr(os, "geteuid")  # Windows has none, and shows every file as wri
 _REGULAR = 0o170022 if _USERS else 0o170000  # the mask of type, and of writing by the group and by others
 _PLAIN = stat.S_IFREG
 _NOATIME = getattr(os, "O_NOATIME", 0)
-_new = tuple.__new__  # a named tuple's own constructor is written in Python and takes 0.2 µs more
+
+
+class TooLarge(Exception):
+    """A file is larger than was asked for."""
 
 
 class LocalFileStorage(Storage):
@@ -101,25 +105,14 @@ class LocalFileStorage(Storage):
         """The bytes under ``path``; see `Storage.read`."""
         return bytes(self.load(path, None if deadline is None else time.time() - deadline.timestamp()).data)
 
-    def load(self, path: str, max_age: float | None = None, form: Form = "bytes") -> Stored:
+    def load(self, path: str, max_age: float | None = None, form: Form = "bytes", at_most: int = sys.maxsize) -> Stored:
         """Every byte verified, and expired when older than ``max_age`` seconds or from the future.
 
         Asked for the ``form`` "mapped", it gives the file itself: removing or replacing the entry does not touch it.
         A file that somebody cuts in place ends the process (SIGBUS); nothing of perscache does that.
+        Raises TooLarge, before it reads, for a file of more than ``at_most`` bytes.
         """
-        return self._load(path, max_age, form, sys.maxsize)  # type: ignore[return-value]
-
-    async def aload(self, path: str, max_age: float | None = None, form: Form = "bytes") -> Stored:
-        """`load`: up to 256 KiB at once, larger values in a thread."""
-        stored = self._load(path, max_age, form, INLINE)
-        if stored is None:
-            import asyncio
-
-            stored = await asyncio.to_thread(self._load, path, max_age, form, sys.maxsize)
-        return stored  # type: ignore[return-value]
-
-    def _load(self, path: str, max_age: float | None, form: Form, at_most: int) -> Stored | None:
-        """What `load` gives, or None for a file of more than ``at_most`` bytes. Every call more would be measurable."""
+        # In one piece: each call more would be measurable.
         place = self._places.get(path) or self._place(path)
         try:
             fd = os.open(place.file, self._flags)
@@ -129,7 +122,7 @@ class LocalFileStorage(Storage):
             status = os.fstat(fd)
             size = status.st_size
             if size > at_most:
-                return None
+                raise TooLarge(f"{place.file} has {size:,} bytes")
             if status.st_mode & _REGULAR != _PLAIN or status.st_uid != self._owner:
                 self._refuse(place, status)
             created = status.st_mtime
@@ -141,13 +134,23 @@ class LocalFileStorage(Storage):
                 value, seconds = self._unseal(place, status, broken), None
             if self._marking and not 0 <= time.time_ns() - status.st_atime_ns <= self._eviction.mark_after:
                 self._mark(place, fd, status)
-            return _new(Stored, (value, created, seconds, None))
+            return Stored(value, created, seconds)
         except OSError as error:
             if error.errno == errno.ESTALE:
                 raise FileNotFoundError(errno.ENOENT, "removed on the server", place.file) from error
             raise
         finally:
             os.close(fd)
+
+    async def aload(self, path: str, max_age: float | None = None, form: Form = "bytes") -> Stored:
+        """`load`: up to 256 KiB at once, larger values in a thread."""
+        load = partial(LocalFileStorage.load, self, path, max_age, form)
+        try:
+            return load(INLINE)
+        except TooLarge:
+            import asyncio
+
+            return await asyncio.to_thread(load)
 
     def _place(self, path: str) -> Place:
         place = self._layout.place(path)

@@ -150,7 +150,7 @@ class Trailer(Tail):
             value = data[:-16]
             magic, bits, digest = _RECORD.unpack_from(data, size - 16)
             if xxh3_64_intdigest(value, seed ^ bits) == digest and magic == _MAGIC_NUMBER:
-                return value, None if bits == _UNTIMED else _seconds(bits)
+                return value, None if bits == _UNTIMED else _FLOAT.unpack_from(data, size - 12)[0]
         return self._open(data, size, seed)
 
     def _tail(self, last: bytes, bits: int, digest: int) -> bytes:
