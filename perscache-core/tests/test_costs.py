@@ -63,7 +63,8 @@ FUNCTIONS = {
     "awaited in memory": 16,
 }
 
-# Bytes that a warm hit of a small result takes for a moment, at most. 1,912 of the 2,262 are the state of a blake3.
+# Bytes that a warm hit of a small result takes for a moment, at most. It took 2,195, of which the state of a blake3 is
+# 1,968; 2,800 when it was awaited, 3,250 with an observer.
 PASSING = 4096
 
 # What a process imports that only hits: of others' modules these, and none that is for misses, or for somebody else.
@@ -340,8 +341,8 @@ def kept(f):
 # The first rounds fill what Python keeps to use again.
 print(json.dumps({what: [kept(f) for _ in range(4)] for what, f in calls.items()}))
 """
-    # Two blocks are the loop's own numbers; one kept by each hit would be 300.
-    assert {what: blocks for what, blocks in counted(program).items() if min(blocks) > 2} == {}
+    # A few blocks are the loop's own numbers; one kept by each hit would be 300.
+    assert {what: blocks for what, blocks in counted(program).items() if min(blocks) > 30} == {}
 
 
 def test_a_hit_of_a_small_result_takes_little_memory_for_a_moment(counted):
