@@ -214,6 +214,26 @@ def test_damage_anywhere_is_found_in_every_form(tmp_path, extension, form):
             storage.load(path, None, form)
 
 
+@pytest.mark.parametrize("size", [100_000, 2 << 20, (2 << 20) + 1, 5_000_000])
+def test_a_flipped_bit_and_a_cut_are_found_however_many_reads_a_value_takes(tmp_path, size):
+    storage = LocalFileStorage(tmp_path)
+    path = f"f/{'9c1e' * 8}.pickle"
+    file, value = tmp_path / path, bytes(size - 16)
+    for position in (0, size // 2, size - 17, size - 1):
+        storage.write(path, value)
+        assert storage.load(path, None, "buffer").data == value
+        with file.open("r+b") as out:
+            out.seek(position)
+            out.write(b"\1")
+        with pytest.raises(DamagedEntry):
+            storage.load(path, None, "buffer")
+    for length in (size - 1, size - 16, size // 2, 70_000):
+        storage.write(path, value)
+        os.truncate(file, length)
+        with pytest.raises(DamagedEntry):
+            storage.load(path, None, "buffer")
+
+
 @pytest.mark.parametrize("form", FORMS, ids=FORM_NAMES)
 def test_an_edit_that_is_trusted_comes_as_any_buffer(tmp_path, form):
     storage = LocalFileStorage(tmp_path, trust_unsealed=True)

@@ -35,8 +35,9 @@ HITS = {
     "in a tier in memory": Counter(),
     "awaited": READ,
     "awaited in memory": Counter(),
+    "of a megabyte": READ,
     # The seal at the end comes first, then 256 KiB at a time, each hashed before the processor's cache forgets it.
-    "of a megabyte": Counter(open=1, fstat=1, pread=1, read=4, close=1),
+    "of four megabytes": Counter(open=1, fstat=1, pread=1, read=16, close=1),
 }
 
 # System calls of a miss that stores a small result, at most.
@@ -126,6 +127,7 @@ calls = {
     "awaited": awaited(files),
     "awaited in memory": awaited(memory),
     "of a megabyte": Cache("pickle", "files")(lambda number: b"x" * 1_000_000),
+    "of four megabytes": Cache("pickle", "files")(lambda number: b"x" * 4_000_000),
 }
 # Of the storage with a limit the oldest use is 100 hours ago, and that of another result two.
 limited = calls["with a limit"]
@@ -360,6 +362,7 @@ print(json.dumps(taken))
 """
     taken = counted(program)
     assert taken.pop("of a megabyte") > 1_000_000
+    assert taken.pop("of four megabytes") > 4_000_000
     assert {what: size for what, size in taken.items() if size > PASSING} == {}
 
 

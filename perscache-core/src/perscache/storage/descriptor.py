@@ -89,6 +89,12 @@ def read_as(form: Form, fd: int, size: int, *hashes: xxh3_64) -> Buffer:
     return data
 
 
+def read_at_once(fd: int, size: int) -> memoryview:
+    """The next ``size`` bytes of ``fd``, fewer where it ends, in memory that was used before if there is some."""
+    memory = _used_again(size)
+    return memoryview(read_all(fd, size)) if memory is None else memory[: fill(fd, memory)]
+
+
 def memory_for(form: Form, size: int) -> memoryview | None:
     """The memory in which ``form`` wants ``size`` bytes; None where it does not say, and any will do."""
     if callable(form):
@@ -103,9 +109,9 @@ def memory_for(form: Form, size: int) -> memoryview | None:
 
 def fill(fd: int, view: memoryview, *hashes: xxh3_64) -> int:
     """Read into ``view`` until it is full or the file ends; how many bytes came, and went through ``hashes``."""
-    filled = 0
+    filled, most = 0, _IN_CACHE if hashes else len(view)
     while filled < len(view):
-        piece = view[filled : filled + _IN_CACHE]
+        piece = view[filled : filled + most]
         count = _read_into(fd, piece)
         if not count:
             break

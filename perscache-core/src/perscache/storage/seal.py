@@ -27,10 +27,14 @@ from contextlib import suppress
 from xxhash import xxh3_64, xxh3_64_intdigest
 
 from ..buffers import Buffer, Form, Pieces
-from .descriptor import fill, memory_for, pread, read_all, read_as, write_all, write_hashed, write_small
+from .descriptor import fill, memory_for, pread, read_all, read_as, read_at_once, write_all, write_hashed, write_small
 
 PIECEMEAL = 64 * 1024
 """From this many bytes on a value is read apart from its seal, which below costs less to cut off."""
+
+AT_ONCE = 2 * 1024 * 1024
+"""Up to so many bytes a value and its seal are read, and then hashed, by one call each: many calls cost more than they
+save by hashing what is still in the processor's cache."""
 
 _FLAGS: int = sum(getattr(os, flag, 0) for flag in ("O_BINARY", "O_NOINHERIT", "O_CLOEXEC", "O_NOFOLLOW"))
 
@@ -99,10 +103,12 @@ class Tail(Seal):
         write_all(fd, self._tail(pieces.end(1), bits, state.intdigest()))
 
     def read(self, fd: int, size: int, seed: int, file: str, form: Form) -> tuple[Buffer, float | None]:
-        """Small files in one piece, others without their tail."""
+        """Small files in one piece, and larger ones if any buffer will do; others without their tail."""
         end = size - self.room
         if size < PIECEMEAL or end < 0:
             return self._open(os.read(fd, size), size, seed)
+        if size <= AT_ONCE and form == "buffer":
+            return self._open(read_at_once(fd, size), size, seed)
         try:
             bits, digest = self._parse(pread(fd, self.room, end))
         except ValueError:
@@ -113,16 +119,16 @@ class Tail(Seal):
             raise BrokenSeal(bytes(value), sealed=True)
         return value, _seconds(bits)
 
-    def _open(self, data: bytes, size: int, seed: int) -> tuple[bytes, float | None]:
-        """The value and the seconds of a small file, which was of ``size`` when it was opened."""
+    def _open(self, data: Buffer, size: int, seed: int) -> tuple[Buffer, float | None]:
+        """The value and the seconds of a file in one piece, which was of ``size`` when it was opened."""
         end = size - self.room
         try:
-            bits, digest = self._parse(data[max(0, end) :])
+            bits, digest = self._parse(bytes(data[max(0, end) :]))
         except ValueError:
-            raise BrokenSeal(data, sealed=False) from None
+            raise BrokenSeal(bytes(data), sealed=False) from None
         value = data[:end]
         if xxh3_64_intdigest(value, seed ^ bits) != digest:
-            raise BrokenSeal(value, sealed=True)
+            raise BrokenSeal(bytes(value), sealed=True)
         return value, _seconds(bits)
 
     def present(self, fd: int, size: int, file: str) -> bool:
