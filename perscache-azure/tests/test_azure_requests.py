@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -141,3 +142,15 @@ def wait_for_threads(name: str) -> None:
     for thread in threading.enumerate():
         if thread.name == name:
             thread.join(60)
+
+
+def test_as_many_threads_as_look_up_at_once_share_a_storage(storage: AzureStorage, caplog: pytest.LogCaptureFixture):
+    paths = [f"f/{number:032x}.json" for number in range(64)]
+
+    with ThreadPoolExecutor(64) as pool:
+        list(pool.map(lambda path: storage.write(path, path.encode()), paths))
+    loaded = list(storage.load_many(paths))
+
+    assert [stored if isinstance(stored, Exception) else stored.data.decode() for stored in loaded] == paths
+    # urllib3 would tell of connections that have no room.
+    assert caplog.text == ""

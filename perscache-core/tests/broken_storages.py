@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import threading
 import time
@@ -22,14 +23,19 @@ from perscache.testing.storage.place import path_in
 
 
 class LockFile(Lock):
+    """Dropped by the system with the process that holds it."""
+
     def __init__(self, file: Path) -> None:
         self.file = file
+        self.fd = -1
 
     def acquire(self, held: Sequence[str]) -> bool | None:
         self.file.parent.mkdir(parents=True, exist_ok=True)
+        self.fd = os.open(self.file, os.O_RDWR | os.O_CREAT)
         try:
-            self.file.open("x").close()
-        except FileExistsError:
+            fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.release()
             time.sleep(0.01)
             return None
         return True
@@ -38,7 +44,7 @@ class LockFile(Lock):
         return self.acquire(held)
 
     def release(self) -> None:
-        self.file.unlink()
+        os.close(self.fd)
 
 
 class Sound(Storage):
@@ -198,7 +204,7 @@ class NeverFreshAgain(Sound):
 
 class TimeOfReading(Sound):
     def load(self, path: str, max_age: float | None = None) -> Stored:
-        return super().load(path, max_age)._replace(created=time.monotonic())
+        return Stored(super().load(path, max_age).data, time.monotonic())
 
 
 class Stripping(Sound):
@@ -328,6 +334,26 @@ class TwoWinners(Sound):
         return self.Lock(self.folder / ".locks" / path.replace("/", "-"))
 
 
+class LeftLocked(Sound):
+    """A file that is there is a lock, also of one who died."""
+
+    class Lock(LockFile):
+        def acquire(self, held: Sequence[str]) -> bool | None:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                self.file.open("x").close()
+            except FileExistsError:
+                time.sleep(0.01)
+                return None
+            return True
+
+        def release(self) -> None:
+            self.file.unlink()
+
+    def lock(self, path: str) -> Lock | None:
+        return self.Lock(self.folder / ".locks" / path.replace("/", "-"))
+
+
 class LocksThreadsOnly(Sound):
     locks: dict[str, threading.Lock] = {}  # noqa: RUF012
 
@@ -379,6 +405,7 @@ for _kind in BROKEN:
 
 
 TestNotForkSafe.patience = 1.0  # type: ignore[name-defined]  # noqa: F821
+TestLeftLocked.patience = 5.0  # type: ignore[name-defined]  # noqa: F821
 
 
 class TestBelied(OnFolder):

@@ -158,6 +158,7 @@ STORAGES: Mapping[str, tuple[str, str]] = {
     "AnotherIdentity": ("instances_of_one_place_have_one_identity", "make it of where the entries are"),
     "TwoWinners": ("one_at_a_time_holds_the_lock_of_an_entry", "take it in one step"),
     "LocksThreadsOnly": ("another_process_shares_the_place_and_waits_for_its_turn", "must hold between processes"),
+    "LeftLocked": ("who_dies_while_computing_is_taken_over_from", "a lock must end with its holder"),
     "NotForkSafe": ("a_forked_process_shares_the_place", r"hung|open them anew where os.getpid\(\) has changed"),
     "NotPicklable": ("a_pickled_copy_sees_the_same", "leave connections and locks out in __getstate__"),
     "NotShared": (

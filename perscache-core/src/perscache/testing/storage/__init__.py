@@ -49,7 +49,8 @@ class StorageTests(Reading, Removing, Sharing, Caching):
     ``knows``      arguments and compute time of an entry are kept
     ``verifies``   changed and truncated bytes are noticed: DamagedEntry
     ``limits``     it takes ``max_size``, and keeps to it
-    ``locks``      one at a time computes an entry, among threads and processes (``lock``)
+    ``locks``      one at a time computes an entry, among threads and processes, and who dies is taken over from
+                   (``lock``)
     ``outlives``   other processes see the same entries, forked ones too, and it can be pickled
 
     ``resolution``, 1 second, is how exact its times of writing are: say 0.01 where they are, and the tests wait less.

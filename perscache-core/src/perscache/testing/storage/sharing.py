@@ -250,6 +250,35 @@ class Sharing(Place):
             "they had: the server must decide, by a condition on the write"
         )
 
+    def test_a_replacement_has_one_winner(self, open_storage: Callable[..., Storage]) -> None:
+        one: Any = open_storage()
+        if not isinstance(one, RemoteStorage) or not one.conditional:
+            pytest.skip(f"{name_of(one)} writes on no condition")
+        several = [one, *(open_storage() for _ in range(CONTENDERS))]
+        name, ready = one._name(path_in(one)), threading.Barrier(len(several))
+        first = str(one._wait(partial(one._put_if, name, b"first", None, 60.0)))
+
+        def replace(storage: Any) -> str | None:
+            data = storage.identity.encode()
+            ready.wait(self.patience)
+            try:
+                return str(storage._wait(partial(storage._put_if, name, data, first, 60.0)))
+            except FileExistsError:
+                return None
+
+        with ThreadPoolExecutor(len(several)) as pool:
+            winners = [generation for generation in pool.map(replace, several) if generation is not None]
+        assert len(winners) == 1, (
+            f"{name_of(one)}._put_if(): {len(winners)} of {len(several)} who replaced one generation of an object were "
+            "told that they had: the server must decide, by a condition on the write"
+        )
+        assert winners != [first], f"{name_of(one)}._put_if(): a replacement must be of another generation"
+        with raising(
+            FileExistsError,
+            remedy=f"{name_of(one)}._put_if(): an object that is gone is of no generation, so it cannot be replaced",
+        ):
+            one._wait(partial(one._put_if, one._name(path_in(one, "gone")), b"x", first, 60.0))
+
 
 def _wrongs(storage: Storage, who: str) -> list[str]:
     """What goes wrong while this process and another use what was one storage."""
