@@ -58,7 +58,7 @@ def test_a_url_says_what_the_class_says():
 
     for one in (storage, same):
         assert (one.max_size, one.timeout, one.cooldown, one.lease) == (2_000_000_000, 2, 60, 0)
-        asked = one._connect().connection_pool.connection_kwargs
+        asked = one._redis().connection_pool.connection_kwargs
         assert (asked["host"], asked["db"], asked["username"], asked["password"]) == ("example.org", 3, "me", "p@ss")
         assert asked["ssl_ca_certs"] == "/ca.pem"
         assert (one.bucket, one.prefix, one.identity) == ("3", "team", "rediss://example.org:6379/3/team")
@@ -159,7 +159,7 @@ def test_who_asks_may_stand_in_the_url_in_arguments_or_in_the_environment(
         monkeypatch.setenv("REDIS_PASSWORD", "s/cret")
         there = RedisStorage(redis_url, timeout=60)
         assert there.load(PATH).data == b"1"
-        assert there._connected().client.execute_command("ACL", "WHOAMI") == b"team"
+        assert there._client().client.execute_command("ACL", "WHOAMI") == b"team"
     finally:
         bare.acl_deluser("team")
 

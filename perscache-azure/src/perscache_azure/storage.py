@@ -212,21 +212,11 @@ class AzureStorage(RemoteStorage):
 
     def _ask(self, request: Callable[[Any], T]) -> T:
         """What ``request`` gives, tried up to three times while half of the timeout is not over."""
-        client = self._client()
         try:
+            client = self._client()
             return persist(lambda: request(client), self.timeout, _passing)
         except Exception as error:  # noqa: BLE001 - whatever a client library raises is told in our words
             self._explain(error)
-
-    def _client(self) -> Any:
-        live = self._now_live()
-        with live.lock:
-            if live.client is None:
-                try:
-                    live.client = self._connect()
-                except Exception as error:  # noqa: BLE001 - as above
-                    self._explain(error)
-            return live.client
 
     def _connect(self) -> Any:
         from azure.core.pipeline.transport import RequestsTransport

@@ -198,7 +198,7 @@ class FsspecStorage(RemoteStorage):
 
         seconds = self.timeout if seconds is None else seconds
         try:
-            return self._connections().ask(work, seconds, more)
+            return self._client().ask(work, seconds, more)
         except (Late, TimeoutError) as late:
             why = f" ({late})" if str(late) else ""
             raise StorageError(f"{self.url} did not answer within {seconds:.3g} s{why}") from None
@@ -207,22 +207,17 @@ class FsspecStorage(RemoteStorage):
         except Exception as error:  # noqa: BLE001 - whatever a file system raises is told in our words
             self._explain(error)
 
-    def _connections(self) -> Connections[Folder]:
+    def _connect(self) -> Connections[Folder]:
         from .connections import Connections
 
-        live = self._now_live()
-        with live.lock:
-            if live.client is None:
-                # Without the storage: what serves it must not keep it alive.
-                connect = partial(Folder, f"{self.protocol}://{self.bucket}", self.options, self.timeout)
-                live.client = Connections(connect, self.connections)
-            connections: Connections[Folder] = live.client
-            return connections
+        # Without the storage: what serves it must not keep it alive.
+        connect = partial(Folder, f"{self.protocol}://{self.bucket}", self.options, self.timeout)
+        return Connections(connect, self.connections)
 
     def _seconds_for(self, name: str, patience: float) -> float:
         """How many seconds more a body may take that is slow to come."""
         try:
-            size: int = self._connections().ask(lambda folder: folder.info(name).size, patience)
+            size: int = self._client().ask(lambda folder: folder.info(name).size, patience)
         except Exception:  # noqa: BLE001 - then none
             return 0.0
         return size / MEGABYTE

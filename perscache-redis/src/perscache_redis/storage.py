@@ -257,7 +257,7 @@ class RedisStorage(RemoteStorage):
     def _ask(self, *questions: tuple[Any, ...]) -> list[Any]:
         """The answers to ``questions``, which are sent together."""
         try:
-            client = self._connected().client
+            client = self._client().client
             if len(questions) == 1:
                 return [client.execute_command(*questions[0])]
             with client.pipeline(transaction=False) as together:
@@ -281,16 +281,11 @@ class RedisStorage(RemoteStorage):
         """Where it is said that a lease was given back. Channels are the same in all databases."""
         return f"{self._root}{LEASES}@{self.bucket}"
 
-    def _connected(self) -> Connected:
-        live = self._now_live()
-        with live.lock:
-            if live.client is None:
-                client = self._connect()
-                live.client = Connected(client, Bell(client, self._channel))
-            connected: Connected = live.client
-            return connected
+    def _connect(self) -> Connected:
+        client = self._redis()
+        return Connected(client, Bell(client, self._channel))
 
-    def _connect(self) -> Any:
+    def _redis(self) -> Any:
         from redis import BlockingConnectionPool, Redis
         from redis import ConnectionError as Lost
         from redis.backoff import ExponentialBackoff

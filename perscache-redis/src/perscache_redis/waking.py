@@ -43,7 +43,7 @@ class WokenLease(Lease):
         if self.alarm is None:
             self.alarm = Alarm(self._name(self.path))
         storage: Any = self._storage
-        storage._connected().bell.listen(self.alarm)
+        storage._client().bell.listen(self.alarm)
         return self.alarm
 
 

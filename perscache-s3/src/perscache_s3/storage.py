@@ -192,22 +192,12 @@ class S3Storage(RemoteStorage):
 
     def _ask(self, request: Callable[[Any, float], Any]) -> Any:
         """What ``request`` gives, tried up to three times while half of the timeout is not over."""
-        client = self._client()
         until = time.monotonic() + self.timeout
         try:
+            client = self._client()
             return persist(lambda: request(client, until), self.timeout, _passing)
         except Exception as error:  # noqa: BLE001 - whatever a client library raises is told in our words
             self._explain(error)
-
-    def _client(self) -> Any:
-        live = self._now_live()
-        with live.lock:
-            if live.client is None:
-                try:
-                    live.client = self._connect()
-                except Exception as error:  # noqa: BLE001 - as above
-                    self._explain(error)
-            return live.client
 
     def _connect(self) -> Any:
         import botocore

@@ -524,6 +524,14 @@ class RemoteStorage(Storage):
         process = os.getpid()
         return self._live.get(process) or self._live.setdefault(process, Live(self.cooldown))
 
+    def _client(self) -> Any:
+        """What `_connect` gives, made once a process. Raises what that raises, again at the next call."""
+        live = self._now_live()
+        with live.lock:
+            if live.client is None:
+                live.client = self._connect()
+            return live.client
+
     def __getstate__(self) -> dict[str, Any]:
         """Its settings: clients, breakers and listeners stay in their process."""
         return {name: value for name, value in vars(self).items() if name not in ("_live", "listeners")}
@@ -566,6 +574,10 @@ class RemoteStorage(Storage):
         by itself. Only where `conditional` is true; `_get` then gives generations too.
         """
         raise self._cannot("write on a condition")
+
+    def _connect(self) -> Any:
+        """The client by which all threads of this process ask. Only for those that ask by `_client`."""
+        raise self._cannot("connect")
 
     @abstractmethod
     def _no_bucket(self) -> str:
