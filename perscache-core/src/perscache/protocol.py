@@ -204,11 +204,7 @@ def _lead(question: Question, missed: Missed, flight: Flight, seen: int) -> Gene
                 except Exception as error:  # noqa: BLE001  # Locks save work, nothing depends on them.
                     turn = False
                     question.failed("lock", error, "other processes may compute the same")
-                if lock is not None and turn:
-                    may_be_there = not lock.vacant()
-                else:
-                    may_be_there = turn is None or seen != single_flight.landings()
-                if may_be_there:  # stored by somebody since the look-up
+                if _may_have_come(question, turn, seen):
                     found = yield from look_up(question)
                     if not isinstance(found, Missed):
                         return found
@@ -229,6 +225,16 @@ def _lead(question: Question, missed: Missed, flight: Flight, seen: int) -> Gene
                 return outcome  # Those who wait look it up.
         flight.data, flight.outcome = data, outcome
         return outcome
+
+
+def _may_have_come(question: Question, turn: bool | None, seen: int) -> bool:
+    """Whether somebody may have stored the result since the look-up, as one who has its ``turn``, or has not."""
+    if not turn:
+        return turn is None or seen != single_flight.landings()
+    try:
+        return not question.plan.storage.lacks(question.path)
+    except Exception:  # noqa: BLE001  # The look-up tells what is wrong.
+        return True
 
 
 def _share(

@@ -1,7 +1,6 @@
 """The steps of a call that take time, and the two drivers that do them: in place, or for an event loop.
 
-The rules (see `protocol`) are generators that yield steps. A driver does each, sends back what it comes to or throws
-what it raises, and decides nothing.
+The rules (see `protocol`) are generators that yield steps; see `driver`.
 """
 
 from __future__ import annotations
@@ -9,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+
+from .driver import adrive, drive
 
 if TYPE_CHECKING:
     from .buffers import Buffer, Pieces
@@ -108,17 +109,7 @@ def _nothing() -> Any:
 
 def run(steps: Generator[Step, Any, T], compute: Callable[[], Any] = _nothing) -> T:
     """Do the steps in place. What the function raised comes back as Raised."""
-    try:
-        step = next(steps)
-        while True:
-            try:
-                done = _perform(step, compute)
-            except BaseException as error:  # noqa: BLE001  # The rules decide what each error means.
-                step = steps.throw(error)
-            else:
-                step = steps.send(done)
-    except StopIteration as stop:
-        return stop.value  # type: ignore[no-any-return]
+    return drive(steps, lambda step: _perform(step, compute))
 
 
 def _perform(step: Step, compute: Callable[[], Any]) -> Any:
@@ -149,17 +140,7 @@ def _perform(step: Step, compute: Callable[[], Any]) -> Any:
 
 async def arun(steps: Generator[Step, Any, T], compute: Callable[[], Awaitable[Any]] = _nothing) -> T:
     """Do the steps for an event loop: nothing that may take long holds it up."""
-    try:
-        step = next(steps)
-        while True:
-            try:
-                done = await _aperform(step, compute)
-            except BaseException as error:  # noqa: BLE001
-                step = steps.throw(error)
-            else:
-                step = steps.send(done)
-    except StopIteration as stop:
-        return stop.value  # type: ignore[no-any-return]
+    return await adrive(steps, lambda step: _aperform(step, compute))
 
 
 async def _aperform(step: Step, compute: Callable[[], Awaitable[Any]]) -> Any:

@@ -12,7 +12,7 @@ ROOT = Path(perscache.__file__).parent
 
 # From the ground up; a module imports from its own row and those before it. "fingerprint.*" is all within.
 ROWS = [
-    "errors units counts buffers entry annotations parsing _metadata",
+    "errors units counts buffers driver entry annotations parsing _metadata",
     "trouble modes signature config",
     "serializers.base storage.base",
     "plugins.specs plugins.known plugins.discovery plugins.contract plugins.registry events plugins",

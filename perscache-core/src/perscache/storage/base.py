@@ -39,10 +39,6 @@ class Lock(ABC):
     async def aacquire(self, held: Sequence[str]) -> bool | None:
         """`acquire` without holding up the event loop."""
 
-    def vacant(self) -> bool:
-        """Whether its holder knows that nothing is stored under its path: looking for it again would be in vain."""
-        return False
-
     @abstractmethod
     def release(self) -> None:
         """Let the next one in. It never raises and never waits: what takes time goes on by itself."""
@@ -158,6 +154,10 @@ class Storage(ABC):
     def may_hold(self, path: str) -> bool:
         """Whether there may be anything under ``path``, as far as is known without asking for it."""
         return True
+
+    def lacks(self, path: str) -> bool:
+        """Whether it is plain, at a fraction of the cost of `load`, that nothing is stored under ``path`` just now."""
+        return False
 
     def ledger(self) -> Ledger | None:
         """Where counts of calls outlive the process; None where they do not."""

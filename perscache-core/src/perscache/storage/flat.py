@@ -54,6 +54,9 @@ class Unfolded(Storage):
     def may_hold(self, path: str) -> bool:
         return self._flat.may_hold(_there(path))
 
+    def lacks(self, path: str) -> bool:
+        return self._flat.lacks(_there(path))
+
     def ledger(self) -> Ledger | None:
         return self._flat.ledger()
 

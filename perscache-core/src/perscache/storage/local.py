@@ -226,6 +226,11 @@ class LocalFileStorage(Storage):
         """One computation of ``path`` at a time, among all processes that use the folder."""
         return self._locks.lock(self._places.get(path) or self._place(path))
 
+    def lacks(self, path: str) -> bool:
+        """Whether there is no file; only of a path that was asked for before."""
+        place = self._places.get(path)
+        return place is not None and not (os.access(place.file, os.F_OK) or os.access(place.other, os.F_OK))
+
     # --- Writing.
 
     def write(self, path: str, data: bytes) -> None:

@@ -181,10 +181,6 @@ class EntryLock(Lock):
                     return bool(taken)
         return False
 
-    def vacant(self) -> bool:
-        """Asked without opening anything."""
-        return not (os.access(self._place.file, os.F_OK) or os.access(self._place.other, os.F_OK))
-
     def free(self) -> bool | None:
         """Whether nobody else holds it; None where locks do not work."""
         taken = self._locks.take(self._offset, wait=False)

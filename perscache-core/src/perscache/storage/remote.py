@@ -20,6 +20,7 @@ from functools import partial
 from itertools import islice
 from typing import Any, ClassVar, NamedTuple, NoReturn, Self, TypeAlias, TypeVar
 
+from ..driver import adrive, drive
 from ..entry import ACCEPTED, Entry, Stored, moment
 from ..errors import CacheExpired, ConfigurationError, DamagedEntry, StorageError
 from ..units import Duration, Size, seconds, size_in_bytes
@@ -492,30 +493,10 @@ class RemoteStorage(Storage):
         return answer
 
     def _run(self, steps: Steps[T]) -> T:
-        try:
-            request = next(steps)
-            while True:
-                try:
-                    answer = self._wait(request)
-                except BaseException as error:  # noqa: BLE001 - the steps decide
-                    request = steps.throw(error)
-                else:
-                    request = steps.send(answer)
-        except StopIteration as done:
-            return done.value  # type: ignore[no-any-return]
+        return drive(steps, self._wait)
 
     async def _arun(self, steps: Steps[T]) -> T:
-        try:
-            request = next(steps)
-            while True:
-                try:
-                    answer = await self._await(request)
-                except BaseException as error:  # noqa: BLE001 - the steps decide
-                    request = steps.throw(error)
-                else:
-                    request = steps.send(answer)
-        except StopIteration as done:
-            return done.value  # type: ignore[no-any-return]
+        return await adrive(steps, self._await)
 
     # --- What lives in one process only.
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Awaitable, Callable, Generator
 from typing import Any, NamedTuple, TypeAlias, TypeVar
+
+from ..driver import adrive, drive
 
 T = TypeVar("T")
 
@@ -22,35 +24,18 @@ Steps: TypeAlias = Generator[Step, Any, T]
 
 def run(steps: Steps[T]) -> T:
     """Do the steps in place."""
-    try:
-        step = next(steps)
-        while True:
-            try:
-                done = getattr(step.of, step.name)(*step.arguments)
-            except BaseException as error:  # noqa: BLE001  # The generator decides.
-                step = steps.throw(error)
-            else:
-                step = steps.send(done)
-    except StopIteration as stop:
-        return stop.value  # type: ignore[no-any-return]
+    return drive(steps, lambda step: getattr(step.of, step.name)(*step.arguments))
 
 
 async def arun(steps: Steps[T]) -> T:
     """Do the steps without holding up the event loop."""
+    return await adrive(steps, _do)
+
+
+def _do(step: Step) -> Awaitable[Any]:
     import asyncio
 
-    try:
-        step = next(steps)
-        while True:
-            twin = getattr(step.of, f"a{step.name}", None)
-            try:
-                if twin is None:
-                    done = await asyncio.to_thread(getattr(step.of, step.name), *step.arguments)
-                else:
-                    done = await twin(*step.arguments)
-            except BaseException as error:  # noqa: BLE001
-                step = steps.throw(error)
-            else:
-                step = steps.send(done)
-    except StopIteration as stop:
-        return stop.value  # type: ignore[no-any-return]
+    twin: Callable[..., Awaitable[Any]] | None = getattr(step.of, f"a{step.name}", None)
+    if twin is None:
+        return asyncio.to_thread(getattr(step.of, step.name), *step.arguments)
+    return twin(*step.arguments)

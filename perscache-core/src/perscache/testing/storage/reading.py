@@ -51,6 +51,7 @@ class Reading(Place):
                 f"{name_of(storage)}.{method}() gave {shown(bytes(seen))} where {shown(body)} was stored: "
                 "keep bytes as they are, without stripping, decoding or line ends"
             )
+        assert not storage.lacks(path), f"{name_of(storage)}.lacks() must be False for what load() finds"
         assert type(storage.read(path, None)) is bytes, (
             f"{name_of(storage)}.read() gave a {type(storage.read(path, None)).__name__}: it must give bytes"
         )
