@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Generator
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final, Generic, NamedTuple, TypeAlias, TypeVar
 
@@ -48,8 +47,7 @@ class Result(NamedTuple, Generic[V]):
     """Seconds of computing that the hit saved; 0.0 for a miss, None where the storage does not keep it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Missed:
+class Missed(NamedTuple):
     """A look-up without a value."""
 
     reason: Reason

@@ -1,4 +1,4 @@
-"""The steps of a call that take time, and the two drivers that do them: in place, or for an event loop.
+"""The steps of a call that take time, and how each is done: in place, or for an event loop.
 
 The rules (see `protocol`) are generators that yield steps; see `driver`.
 """
@@ -6,8 +6,7 @@ The rules (see `protocol`) are generators that yield steps; see `driver`.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, TypeVar
 
 from .driver import adrive, drive
 
@@ -24,16 +23,14 @@ INLINE: Final = 256 * 1024
 """Bytes up to which a value is loaded on the event loop: a thread hop costs as much as loading some 100 KB."""
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
+class Read(NamedTuple):
     """Gives Stored; raises FileNotFoundError, CacheExpired, DamagedEntry and whatever a storage may."""
 
     plan: Plan
     path: str
 
 
-@dataclass(frozen=True, slots=True)
-class Decode:
+class Decode(NamedTuple):
     """Gives the value of the bytes."""
 
     plan: Plan
@@ -41,20 +38,17 @@ class Decode:
     data: Buffer
 
 
-@dataclass(frozen=True, slots=True)
-class Compute:
+class Compute(NamedTuple):
     """Gives what the function returns, or Raised."""
 
 
-@dataclass(frozen=True, slots=True)
-class Raised:
+class Raised(NamedTuple):
     """What the function raised. A value and not an exception: a generator cannot let StopIteration through."""
 
     error: Exception
 
 
-@dataclass(frozen=True, slots=True)
-class Encode:
+class Encode(NamedTuple):
     """Gives the bytes of the value, or `Pieces` of it."""
 
     plan: Plan
@@ -62,8 +56,7 @@ class Encode:
     value: Any
 
 
-@dataclass(frozen=True, slots=True)
-class Write:
+class Write(NamedTuple):
     """Stores the bytes."""
 
     plan: Plan
@@ -71,29 +64,25 @@ class Write:
     data: bytes | Pieces
 
 
-@dataclass(frozen=True, slots=True)
-class Join:
+class Join(NamedTuple):
     """Gives the bytes of all pieces, which no longer change with the value."""
 
     data: bytes | Pieces
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(NamedTuple):
     """Comes back when the flight has landed."""
 
     flight: Flight
 
 
-@dataclass(frozen=True, slots=True)
-class Recall:
+class Recall(NamedTuple):
     """Gives whether the plan's keys are others, now that accepted edits are known."""
 
     plan: Plan
 
 
-@dataclass(frozen=True, slots=True)
-class Acquire:
+class Acquire(NamedTuple):
     """Gives whether the lock is held now; None for: look again, ask again."""
 
     lock: Lock
