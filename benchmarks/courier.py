@@ -1,4 +1,5 @@
-"""One remote store and the library that it is asked with, in a process and environment of their own: obeys `remote.py`.
+"""One remote store and the library that it is asked with, in a process and environment of their own: obeys the chapter
+`remote`.
 
     python courier.py STORE FOLDER
 
@@ -31,14 +32,11 @@ CALLS = 10
 """Calls a task."""
 
 KEYS = 1000
-ONE_BY_ONE = 50
+ONE_BY_ONE = 25
 """Keys that are looked up one by one, for all of them."""
 
 DISTANCE = 20
 """Milliseconds that a request to a far server takes longer."""
-
-WORK = 0.03
-"""Seconds that a computation on the cluster takes."""
 
 
 class Courier(ABC):
@@ -105,12 +103,6 @@ class Courier(ABC):
         self._stored(size)
         return milliseconds(lambda: self.get(f"alone-{size}"))
 
-    def call(self, size: int) -> float:
-        """Milliseconds of a call of a cached function that is a hit."""
-        function = Cache("pickle", self.storage)(name="call", track="none")(zeros)
-        function(size)
-        return milliseconds(lambda: function(size))
-
     def store(self, size: int) -> float:
         """Milliseconds of our storage for a store."""
         data = bytes(size)
@@ -133,43 +125,6 @@ class Courier(ABC):
     def far_map(self) -> float:
         """Seconds for all keys by ``map`` on a far server."""
         return mapped(self._far)
-
-    def near_map(self) -> float:
-        """The same where the server is near: what it takes to answer."""
-        return mapped(Cache("json", self.storage, on_error="raise")(name="far", track="none")(same))
-
-    def cluster(self) -> dict[str, float]:
-        """A thousand keys on two workers: seconds without cache, with half of them cached, and with all."""
-        from distributed import Client, LocalCluster
-
-        log = self.folder / "computations"
-        cached = Cache("json", self.storage)(name="computing", track="none")(computing(str(log)))
-        with ThreadPoolExecutor(16) as threads:
-            list(threads.map(lambda number: cached.cache.put(number, number), range(0, KEYS, 2)))
-        settings: dict[str, Any] = {
-            "n_workers": 2,
-            "threads_per_worker": 1,
-            "dashboard_address": None,
-            "silence_logs": 60,
-        }
-        found: dict[str, float] = {}
-        with LocalCluster(**settings) as cluster, Client(cluster) as client:
-            plain = computing(str(self.folder / "plain"))
-            client.gather(client.map(plain, range(-2, 0), pure=False))
-            ways: dict[str, Callable[[], Any]] = {
-                "plain": lambda: client.gather(client.map(plain, range(KEYS), pure=False)),
-                "half cached": lambda: list(cached.cache.map(range(KEYS), client.get_executor())),
-                "all cached": lambda: list(cached.cache.map(range(KEYS), client.get_executor())),
-            }
-            for way, ask in ways.items():
-                before = lines(log)
-                begin = time.perf_counter()
-                assert ask() == list(range(KEYS))
-                found[f"{way} seconds"] = time.perf_counter() - begin
-                found[f"{way} computations"] = (
-                    lines(log) - before if way != "plain" else lines(self.folder / "plain") - 2
-                )
-        return found
 
     # ---
 
@@ -360,23 +315,6 @@ class Azure(Courier):
 COURIERS: dict[str, Callable[[Path], Courier]] = {"gs": Google, "s3": Amazon, "redis": Redis, "az": Azure}
 
 
-def computing(log: str) -> Callable[[int], int]:
-    """A function that takes a while, and leaves a line for each computation."""
-
-    def computed(number: int) -> int:
-        with Path(log).open("a") as computations:
-            computations.write(f"{number}\n")
-        time.sleep(WORK)
-        return number
-
-    return computed
-
-
-def zeros(size: int) -> bytes:
-    """So many bytes."""
-    return bytes(size)
-
-
 def same(number: int) -> int:
     """A number."""
     return number
@@ -410,11 +348,6 @@ def mapped(function: Any) -> float:
     begin = time.perf_counter()
     assert list(function.cache.map(range(KEYS))) == list(range(KEYS))
     return time.perf_counter() - begin
-
-
-def lines(log: Path) -> int:
-    """How many lines the file has."""
-    return len(log.read_text().splitlines()) if log.exists() else 0
 
 
 def main() -> None:

@@ -1,9 +1,9 @@
-"""One library that keeps results on disk, in a process and an environment of its own: obeys `storage.py`.
+"""perscache's local files, in a process and an environment of its own: obeys the chapters `files` and `values`.
 
-    python keeper.py LIBRARY FOLDER
+    python keeper.py perscache FOLDER
 
-Calls go through the decorator that the library's documentation shows first. Stores of many entries go through what
-lies below it: `LocalFileStorage` of perscache, `Cache` of diskcache; joblib has nothing there.
+Stores of many entries are those that `contestant.py` has filled, below the same folder; they go through
+`LocalFileStorage`, which lies below the decorator.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ from __future__ import annotations
 import itertools
 import multiprocessing
 import os
-import pickle
-import random
 import shutil
 import signal
 import subprocess
@@ -21,60 +19,40 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from contestant import decorator, load_module, version
-from process import answer_tasks, output_of
+from keymaker import mixed_frame
+from process import PEAK, answer_tasks, output_of
 
-HITS, MISSES, STORES, LARGE_HITS, OTHERS = 500, 50, 200, 20, 1000
-SMALL = b"x" * 100
-ARGUMENTS = "day=2024, shop='abc'"
-PARTS = {"code": "a" * 64, "argument 'day'": "b" * 16, "argument 'shop'": "c" * 16}
-CALLS, THREADS, WARM, FRESH = 250, 4, 500, 0.2
-
-FUNCTIONS = """
-import numpy as np
-
-def small(a, b, c):
-    return {"a": a, "b": b, "c": c}
-
-def large(size, number):
-    return bytes(size)
-
-def array(size):
-    return np.random.default_rng(0).random(size // 8)
-
-def frame(rows):
-    raise RuntimeError("it is put by hand")
-"""
-
-# Lists a store in a fresh process: prints how many entries, milliseconds to the first, seconds for all, MiB at most.
-LISTING = """
-import resource, sys, time
+from perscache import Cache
 from perscache.storage import LocalFileStorage
 
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10)
+SMALL = b"x" * 100
+FUNCTION = "functions.small"
+STORES, LOADS, LARGE_LOADS, OTHERS = 200, 2000, 20, 1000
+
+# Lists a store in a fresh process: prints how many entries, milliseconds to the first, seconds for all, MiB at most.
+LISTING = f"""
+{PEAK}
+import time
+from perscache.storage import LocalFileStorage
 
 storage = LocalFileStorage(sys.argv[1])
 before, begin, number, first = peak(), time.perf_counter(), 0, 0.0
 for entry in storage.entries():
     number += 1
     first = first or time.perf_counter() - begin
-print(number, first * 1e3, time.perf_counter() - begin, peak() - before)
+print(number, first * 1e3, time.perf_counter() - begin, (peak() - before) / (1 << 20))
 """
 
 # Gets an array back in a fresh process: prints by how many of its sizes the peak of memory grows.
-MEMORY = """
-import resource, sys
+MEMORY = f"""
+{PEAK}
 import numpy as np
 from perscache import Cache
-
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1 << 10)
 
 array = Cache("numpy", sys.argv[1])(name="array", track="none")(lambda size: None)
 array.cache.put(np.ones(1000), -1)
@@ -86,128 +64,57 @@ print((peak() - before) / value.nbytes)
 
 
 class Keeper:
-    """A library's ways to keep results, and what can be measured of them."""
+    """A folder of stored results, and what can be measured of it."""
 
-    def __init__(self, library: str, folder: Path) -> None:
-        self.library, self.folder = library, folder
-        self.ours = library == "perscache"
-        self.decorate = decorator(library, folder / "results")
-        functions = load_module(folder / "functions.py", FUNCTIONS)
-        self.small, self.large = self.decorate(functions.small), self.decorate(functions.large)
-        self.functions = functions
-        self.fresh = itertools.count()
-        self.last = 0
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.filled = folder.parents[1] / "contestant" / "perscache"
+        self.fresh = itertools.count(10**12)
+        self.storages: dict[tuple[int, bool], LocalFileStorage] = {}
+        self.kept: dict[int, int] = {}
         self.pauses: dict[int, float] = {}
-        self.small(1, 2.5, "x")
+        self.last = 0
 
-    def version(self) -> str:
-        """The library's version."""
-        return version(self.library)
+    # --- A hit's storage part, in microseconds.
 
-    # --- Single calls, in microseconds.
-
-    def small_hit(self) -> float:
-        """A call whose small result is stored."""
-        return microseconds(lambda: self.small(1, 2.5, "x"), HITS)
-
-    def small_miss(self) -> float:
-        """A call whose small result is computed, at once, and stored."""
-        return microseconds(lambda: self.small(next(self.fresh), 2.5, "y"), MISSES)
-
-    def hit(self, size: int) -> float:
-        """A call whose result of ``size`` bytes is stored."""
-        self.large(size, 0)
-        return microseconds(lambda: self.large(size, 0), HITS if size < 100_000 else LARGE_HITS)
-
-    def raw_small_hit(self) -> float | None:
-        """The system's part of `small_hit`: open, fstat, read, close, unpickle."""
-        if not self.ours:
-            return None
-        file = str(self.folder / "raw.pickle")
-        Path(file).write_bytes(pickle.dumps({"a": 1, "b": 2.5, "c": "x"}))
-        return microseconds(lambda: pickle.loads(raw(file)), HITS)
-
-    def raw(self, size: int) -> float | None:
+    def raw(self, size: int) -> float:
         """Open, fstat, read, close of a file of ``size`` bytes."""
-        if not self.ours:
-            return None
-        file = str(self.folder / f"raw-{size}")
-        Path(file).write_bytes(bytes(size))
-        return microseconds(lambda: raw(file), 2000 if size < 100_000 else LARGE_HITS)
+        file = self.folder / f"raw-{size}"
+        if not file.exists():
+            file.write_bytes(bytes(size))
+        return microseconds_each(read, [str(file)] * (LOADS if size < 100_000 else LARGE_LOADS))
 
-    def load(self, size: int) -> float | None:
-        """A hit's storage part, of ``size`` bytes."""
-        if not self.ours:
-            return None
-        storage = self._storage(0)
-        storage.write(path(0, "one"), bytes(size))
-        return microseconds(lambda: storage.load(path(0, "one"), 3600), 2000 if size < 100_000 else LARGE_HITS)
+    def load(self, size: int) -> float:
+        """The same of an entry, with every byte verified, its age judged and its use noted."""
+        return self._loads(LocalFileStorage(self.folder / "one"), size)
 
-    def load_limited(self, size: int) -> float | None:
+    def load_limited(self, size: int) -> float:
         """`load` with a limit in force."""
-        if not self.ours:
-            return None
-        storage = self._storage(0, 1_000_000)
-        storage.write(path(0, "one"), bytes(size))
-        return microseconds(lambda: storage.load(path(0, "one"), 3600), 2000)
+        return self._loads(LocalFileStorage(self.folder / "limited", max_entries=10**6), size)
+
+    @staticmethod
+    def _loads(storage: LocalFileStorage, size: int) -> float:
+        name = path(size)
+        storage.write(name, bytes(size))
+        load = partial(storage.load, max_age=3600)
+        return microseconds_each(load, [name] * (LOADS if size < 100_000 else LARGE_LOADS))
 
     # --- Stores of many entries.
 
-    def fill(self, entries: int) -> float | None:
-        """Store that many results of 100 bytes; microseconds each."""
-        if self.ours:
-            from perscache.entry import Entry, moment
-
-            storage, size, made = self._storage(entries), len(SMALL), moment(time.time())
-
-            def store(number: int) -> None:
-                told = Entry(path(number), made, size, None, None, 0.001, "pickle", "shop.prices", ARGUMENTS, PARTS)
-                storage.store(told, SMALL)
-
-            return microseconds_each(store, range(entries))
-        if self.library == "diskcache":
-            cache = self._diskcache(entries)
-            with cache.transact():
-                return microseconds_each(lambda number: cache.set(number, SMALL), range(entries))
-        return microseconds_each(lambda number: self.large(100, number), range(entries))
-
     def store_below(self, entries: int) -> float:
         """Microseconds of a store into a storage of that many entries, far below its limit."""
-        if self.ours:
-            storage = self._storage(entries, 10 * entries)
-            numbers = [next(self.fresh) + 10**9 for _ in range(STORES)]
-            taken = microseconds_each(lambda number: storage.write(path(number), SMALL), numbers)
-            for number in numbers:
-                storage.delete(path(number))
-            return taken
-        cache = self._diskcache(entries)
-        cache.reset("size_limit", 10 * cache.volume())
-        numbers = [next(self.fresh) + 10**9 for _ in range(STORES)]
-        taken = microseconds_each(lambda number: cache.set(number, SMALL), numbers)
-        for number in numbers:
-            cache.delete(number)
+        storage, names = self._storage(entries, at_limit=False), self._names()
+        taken = microseconds_each(lambda name: storage.write(name, SMALL), names)
+        for name in names:
+            storage.delete(name)
         return taken
 
     def store_at_limit(self, entries: int) -> float:
         """Microseconds of a store into a storage that holds as many entries as it may; the longest is remembered."""
-        numbers = [next(self.fresh) + 10**9 for _ in range(STORES)]
-        if self.ours:
-            storage = self._storage(entries, entries)
-
-            def store(number: int) -> None:
-                storage.write(path(number), SMALL)
-
-        else:
-            cache = self._diskcache(entries)
-            cache.reset("size_limit", cache.volume())
-
-            def store(number: int) -> None:
-                cache.set(number, SMALL)
-
-        taken: list[float] = []
-        for number in numbers:
+        storage, taken = self._storage(entries, at_limit=True), []
+        for name in self._names():
             begin = time.perf_counter()
-            store(number)
+            storage.write(name, SMALL)
             taken.append(time.perf_counter() - begin)
         self.pauses[entries] = max(self.pauses.get(entries, 0), *taken)
         return sum(taken) / len(taken) * 1e6
@@ -216,16 +123,23 @@ class Keeper:
         """Milliseconds of the longest store at the limit so far."""
         return self.pauses[entries] * 1e3
 
-    def overshoot(self, entries: int) -> int | None:
-        """How many entries there are beyond the limit of ``entries``."""
-        return max(0, names_in(self._place(entries)) - entries) if self.ours else None
+    def hits_at_limit(self, entries: int) -> float:
+        """Microseconds of a hit's storage part among that many entries, at the limit, of the latest ones."""
+        storage, names = self._storage(entries, at_limit=True), self._names()
+        for name in names:
+            storage.write(name, SMALL)
+        return microseconds_each(partial(storage.load, max_age=3600), 10 * names)
+
+    def overshoot(self, entries: int) -> int:
+        """How many entries there are beyond the limit."""
+        return max(0, names_in(self._place(entries)) - self.kept[entries])
 
     def overshoot_of_writers(self, entries: int) -> int | None:
         """How many there were at most beyond it, while four processes stored, each stopped for every count."""
-        if not self.ours or not hasattr(signal, "SIGSTOP"):
+        if not hasattr(signal, "SIGSTOP"):
             return None
-        context = multiprocessing.get_context("spawn")
-        writers = [context.Process(target=store_many, args=(self._place(entries), entries, n)) for n in (1, 2, 3, 4)]
+        context, place, limit = multiprocessing.get_context("spawn"), self._place(entries), self.kept[entries]
+        writers = [context.Process(target=store_many, args=(place, limit, number)) for number in (1, 2, 3, 4)]
         for writer in writers:
             writer.start()
         most = 0
@@ -233,218 +147,157 @@ class Keeper:
             for pid in alive:
                 os.kill(pid, signal.SIGSTOP)
             time.sleep(0.001)  # until all of them stand
-            most = max(most, names_in(self._place(entries)))
+            most = max(most, names_in(place))
             for pid in alive:
                 os.kill(pid, signal.SIGCONT)
             time.sleep(0.001)
-        return max(0, most - entries)
+        return max(0, most - limit)
 
     def stats_an_eviction(self, entries: int) -> float | None:
         """Of how many entries a store at the limit asks the system for the status, beyond those of a store below it."""
         strace = shutil.which("strace")
-        if strace is None or not self.ours:
+        if strace is None:
             return None
         found: list[int] = []
-        for limit in (10 * entries, entries):
-            report, seed = self.folder / "strace.txt", next(self.fresh) + 100
+        for limit in (10 * self.kept[entries], self.kept[entries]):
+            report, seed = self.folder / "strace.txt", next(self.fresh)
             asked = [sys.executable, __file__, self._place(entries), str(limit), str(seed)]
-            subprocess.run([strace, "-f", "-e", "trace=/.*stat.*", "-o", report, *asked], check=True)
+            traced = [strace, "-f", "-e", "trace=/.*stat.*", "-o", str(report), *asked]
+            if subprocess.run(traced, check=False).returncode:
+                return None  # Some machines forbid it.
             found.append(report.read_text().count('.pickle"'))
-            if limit > entries:
-                for number in range(4 * STORES):
-                    self._storage(entries).delete(path(seed * 10**11 + number))
-        return (found[1] - found[0]) / (4 * STORES)
+            if limit > self.kept[entries]:
+                for number in range(STORES):
+                    self._storage(entries, at_limit=False).delete(path(seed * 1000 + number))
+        return (found[1] - found[0]) / STORES
 
-    def hits(self, entries: int) -> float | None:
-        """Microseconds of a hit's storage part among that many entries, with a limit in force, of the latest ones."""
-        if not self.ours:
-            return None
-        storage = self._storage(entries, entries)
-        names = [path(next(self.fresh) + 10**9) for _ in range(STORES)]
-        for name in names:
-            storage.write(name, SMALL)
-        return microseconds_each(lambda name: storage.load(name, 3600), 10 * names)
-
-    def listing(self, entries: int) -> dict[str, float] | None:
+    def listing(self, entries: int) -> dict[str, float]:
         """In a process of its own: milliseconds to the first entry, seconds for all, MiB that it takes."""
-        if not self.ours:
-            return None
         found = map(float, output_of(LISTING, self._place(entries)).split())
         return dict(zip(("entries", "first", "all", "memory"), found, strict=True))
 
     def clear(self, entries: int) -> dict[str, float]:
-        """Milliseconds until a clear returns; of ours, microseconds of a hit on another function before and then."""
-        if self.library == "diskcache":
-            cache = self._diskcache(entries)
-            return {"returns": milliseconds(cache.clear)}
-        if self.library == "joblib":
-            return {"returns": milliseconds(lambda: self.large.clear(warn=False))}
-        storage = self._storage(entries)
-        names = [path(number, "other") for number in range(OTHERS)]
+        """Milliseconds until a clear returns; microseconds of a hit on another function before that and then."""
+        storage = self._storage(entries, at_limit=False)
+        names = [path(number, "functions.other") for number in range(OTHERS)]
         for name in names:
             storage.write(name, SMALL)
         before = spread(storage.load, 20 * names)
-        returns = milliseconds(lambda: storage.clear("f"))
+        returns = milliseconds(lambda: storage.clear(FUNCTION))
         deleting = [thread for thread in threading.enumerate() if thread.name == "perscache-trash"]
         meanwhile = spread(storage.load, still(deleting, names)) if deleting else before
         found = {f"{part} before": value for part, value in before.items()}
         return {"returns": returns} | found | {f"{part} meanwhile": value for part, value in meanwhile.items()}
 
-    def shrink(self, entries: int) -> float | None:
-        """Seconds to bring that many entries down to half of them: `prune` of ours, `reduce_size` of joblib."""
-        if self.ours:
-            return milliseconds(self._storage(entries, entries // 2).prune) / 1e3
-        if self.library == "joblib":
-            import joblib
-
-            memory = joblib.Memory(self.folder / "results", verbose=0)
-            return milliseconds(lambda: memory.reduce_size(items_limit=entries // 2)) / 1e3
-        return None
-
     def _place(self, entries: int) -> str:
-        return str(self.folder / f"store-{entries}")
+        return str(self.filled / f"among-{entries}")
 
-    def _storage(self, entries: int, limit: int | None = None) -> Any:
+    def _names(self) -> list[str]:
+        return [path(next(self.fresh)) for _ in range(STORES)]
+
+    def _storage(self, entries: int, *, at_limit: bool) -> LocalFileStorage:
         """Our storage of that many entries; the same one for the same limit, as a program has it."""
-        from perscache.storage import LocalFileStorage
-
-        if (entries, limit) not in self._storages:
-            self._storages[entries, limit] = LocalFileStorage(self._place(entries), max_entries=limit)
-        return self._storages[entries, limit]
-
-    @cached_property
-    def _storages(self) -> dict[tuple[int, int | None], Any]:
-        return {}
-
-    def _diskcache(self, entries: int) -> Any:
-        import diskcache
-
-        if entries not in self._caches:
-            self._caches[entries] = diskcache.Cache(self._place(entries), eviction_policy="least-recently-used")
-        return self._caches[entries]
-
-    @cached_property
-    def _caches(self) -> dict[int, Any]:
-        return {}
-
-    # --- Many processes.
-
-    def crowd(self, processes: int) -> float:
-        """Calls a second of that many processes with four threads each, four of five of them hits."""
-        context = multiprocessing.get_context("spawn")
-        barrier, spans = context.Barrier(processes), context.Queue()
-        begin = 1000 * (next(self.fresh) + 1000)
-        crowd = [
-            context.Process(target=call_many, args=(self.library, self.folder, begin, seed, (barrier, spans)))
-            for seed in range(processes)
-        ]
-        for process in crowd:
-            process.start()
-        begins, ends = zip(*(spans.get() for _ in crowd), strict=True)
-        for process in crowd:
-            process.join()
-        return float(processes * THREADS * CALLS / (max(ends) - min(begins)))
+        if entries not in self.kept:
+            self.kept[entries] = names_in(self._place(entries))
+        if (entries, at_limit) not in self.storages:
+            limit = self.kept[entries] * (1 if at_limit else 10)
+            self.storages[entries, at_limit] = LocalFileStorage(self._place(entries), max_entries=limit)
+        return self.storages[entries, at_limit]
 
     # --- Big values, in milliseconds.
 
-    def array_hit(self, size: int) -> float:
-        """A call whose array of ``size`` bytes is stored."""
-        if self._array is None:
-            self._array = self._cache_of("numpy")(self.functions.array)
-            self._array(size)
-        return milliseconds(lambda: self._array(size))
-
-    _array: Any = None
-
-    def array_alone(self, size: int) -> float | None:
-        """`numpy.load` of that array."""
-        if not self.ours:
-            return None
+    def array_back_alone(self, size: int) -> float:
+        """`numpy.load` of an array of ``size`` bytes."""
         file = self.folder / "array.npy"
         if not file.exists():
-            np.save(file, self.functions.array(size))
+            np.save(file, made(size))
         return milliseconds(lambda: np.load(file))
 
-    def array_memory(self, size: int) -> float | None:
-        """By how many of its sizes the peak of memory grows in the process that gets the array back."""
-        if not self.ours:
-            return None
-        self._cache_of("numpy")(name="array", track="none")(self.functions.array)(size)
-        return float(output_of(MEMORY, str(self.folder / "numpy"), str(size)))
+    def array_back(self, size: int) -> float:
+        """A call whose array is stored."""
+        function = self._arrays("copied")
+        function(size)
+        return milliseconds(lambda: function(size))
 
-    def frame_store(self, rows: int) -> float | None:
+    def array_back_mapped(self, size: int) -> float:
+        """The same, mapped."""
+        function = self._arrays("mapped")
+        function(size)
+        return milliseconds(lambda: function(size))
+
+    def array_memory(self, size: int) -> float:
+        """By how many of its sizes the peak of memory grows in the process that gets the array back."""
+        self._arrays("copied")(size)
+        return float(output_of(MEMORY, str(self.folder / "arrays"), str(size)))
+
+    def frame_store(self, rows: int) -> float:
         """A frame of so many rows is stored as parquet."""
-        if not self.ours:
-            return None
         self.last = next(self.fresh)
         return milliseconds(lambda: self._frames.cache.put(self._frame(rows), self.last))
 
-    def frame_hit(self, rows: int) -> float | None:
+    def frame_hit(self, rows: int) -> float:
         """The last one comes back."""
-        return milliseconds(lambda: self._frames(self.last)) if self.ours else None
+        return milliseconds(lambda: self._frames(self.last))
 
-    def frame_write_alone(self, rows: int) -> float | None:
+    def frame_write_alone(self, rows: int) -> float:
         """pyarrow alone writes it."""
-        if not self.ours:
-            return None
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         frame, file = self._frame(rows), self.folder / f"frame-{next(self.fresh)}.parquet"
         return milliseconds(lambda: pq.write_table(pa.Table.from_pandas(frame), file))
 
-    def frame_read_alone(self, rows: int) -> float | None:
+    def frame_read_alone(self, rows: int) -> float:
         """pyarrow alone reads it."""
-        if not self.ours:
-            return None
         import pyarrow.parquet as pq
 
         file = next(self.folder.glob("frame-*.parquet"))
         return milliseconds(lambda: pq.read_table(file).to_pandas())
 
+    def _arrays(self, way: str) -> Any:
+        if way not in self._array_functions:
+            from perscache_numpy import NumpySerializer
+
+            serializer = NumpySerializer(mmap_mode="r" if way == "mapped" else None)
+            cached = Cache(serializer, self.folder / "arrays")(name="array", track="none")
+            self._array_functions[way] = cached(made)
+        return self._array_functions[way]
+
+    @cached_property
+    def _array_functions(self) -> dict[str, Any]:
+        return {}
+
     @cached_property
     def _frames(self) -> Any:
-        return self._cache_of("parquet")(self.functions.frame)
-
-    def _cache_of(self, serializer: str) -> Any:
-        """Our decorator with a serializer for large values; that of a peer as it is."""
-        if not self.ours:
-            return self.decorate
-        import perscache
-
-        return perscache.Cache(serializer, self.folder / serializer)
+        return Cache("parquet", self.folder / "frames")(name="frame", track="none")(lambda number: number)
 
     def _frame(self, rows: int) -> Any:
-        if self._made is None:
-            import pandas as pd
+        if rows not in self._made:
+            self._made[rows] = mixed_frame(rows)
+        return self._made[rows]
 
-            chance = np.random.default_rng(0)
-            self._made = pd.DataFrame(
-                {
-                    "whole": chance.integers(0, 1000, rows),
-                    "real": chance.random(rows),
-                    "truth": chance.random(rows) > 0.5,
-                    "time": pd.date_range("2020", periods=rows, freq="s"),
-                    "category": pd.Categorical.from_codes(chance.integers(0, 3, rows), pd.Index(["a", "b", "c"])),
-                    "text": [f"item {row % 1000}" for row in range(rows)],
-                }
-            )
-        return self._made
-
-    _made: Any = None
+    @cached_property
+    def _made(self) -> dict[int, Any]:
+        return {}
 
 
-def path(number: int, function: str = "f") -> str:
+def path(number: int, function: str = FUNCTION) -> str:
     """The storage path of an entry."""
     return f"{function}/{number * 0x9E3779B97F4A7C15 % 2**64:016x}{number:016x}.pickle"
 
 
+def made(size: int) -> Any:
+    """An array of so many bytes."""
+    return np.random.default_rng(0).random(size // 8)
+
+
 def names_in(place: str) -> int:
     """How many entries lie in the store at ``place``."""
-    return sum(name.endswith(".pickle") and name[0] != "." for _, _, names in os.walk(f"{place}/f") for name in names)
+    folders = os.walk(f"{place}/{FUNCTION}")
+    return sum(name.endswith(".pickle") and name[0] != "." for _, _, names in folders for name in names)
 
 
-def raw(file: str) -> bytes:
+def read(file: str) -> bytes:
     """The bytes of a file with as few system calls as can be."""
     fd = os.open(file, os.O_RDONLY)
     try:
@@ -464,48 +317,12 @@ def still(threads: list[threading.Thread], names: list[str]) -> Iterator[str]:
 
 def store_many(place: str, limit: int, seed: int) -> None:
     """Store some results at the limit."""
-    from perscache.storage import LocalFileStorage
-
     storage = LocalFileStorage(place, max_entries=limit)
-    for number in range(4 * STORES):
-        storage.write(path(seed * 10**11 + number), SMALL)
+    for number in range(STORES):
+        storage.write(path(seed * 1000 + number), SMALL)
 
 
-def call_many(library: str, folder: Path, begin: int, seed: int, together: tuple[Any, Any]) -> None:
-    """Call a cached function from four threads, together with other processes."""
-    warnings.simplefilter("ignore")
-    barrier, spans = together
-    own = folder / f"crowd-{seed}"
-    own.mkdir(exist_ok=True)
-    function = decorator(library, folder / "results")(load_module(own / "functions.py", FUNCTIONS).small)
-    for number in range(WARM):
-        function(number, 2.5, "crowd")
-
-    def calls(thread: int) -> None:
-        chance = random.Random(seed * THREADS + thread)
-        for _ in range(CALLS):
-            fresh = chance.random() < FRESH
-            function(begin + chance.randrange(1000) if fresh else chance.randrange(WARM), 2.5, "crowd")
-
-    threads = [threading.Thread(target=calls, args=(thread,)) for thread in range(THREADS)]
-    barrier.wait()
-    start = time.time()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    spans.put((start, time.time()))
-
-
-def microseconds(call: Callable[[], object], repetitions: int) -> float:
-    """Of one call, on average."""
-    begin = time.perf_counter()
-    for _ in range(repetitions):
-        call()
-    return (time.perf_counter() - begin) / repetitions * 1e6
-
-
-def microseconds_each(call: Callable[[Any], object], values: Any) -> float:
+def microseconds_each(call: Callable[[Any], object], values: Iterable[Any]) -> float:
     """Of a call with one of ``values``, on average."""
     begin, number = time.perf_counter(), 0
     for value in values:
@@ -538,7 +355,7 @@ def main() -> None:
     if len(sys.argv) == 4:
         store_many(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
     else:
-        answer_tasks(Keeper(sys.argv[1], Path(sys.argv[2])))
+        answer_tasks(Keeper(Path(sys.argv[2])))
 
 
 if __name__ == "__main__":

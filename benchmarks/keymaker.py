@@ -1,4 +1,5 @@
-"""One library that makes keys, in a process and an environment of its own: obeys `keys.py`.
+"""One library that makes keys, in a process and an environment of its own: obeys the chapters `keys` and
+`answers`.
 
     python keymaker.py LIBRARY FOLDER
 
@@ -25,16 +26,33 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from contestant import decorator, load_module, version
-from process import HERE, answer_tasks
+from process import HERE, PEAK, answer_tasks, output_of
 
-CALLS, LARGE, MODULES, HELPERS = 2000, 3, 40, 300
+CALLS, MODULES, HELPERS = 2000, 40, 300
 DEADLINE = 3.0  # seconds for the keys of a case
 CASES = HERE.parent / "perscache-core" / "tests"
 OWN_WAYS = re.compile(r"@cache\(\w+=|says? (its|their) key")  # settings of perscache, and its `__cache_key__`
 ANSWERS = ("wrong hits", "needless misses", "no key", "cases")
 NO_KEY = {"cases": 1, "no key": 1}
+
+# Prints by how many MiB the peak of memory grows while a large array in Fortran's order is keyed.
+MEMORY = f"""
+{PEAK}
+import numpy as np
+from perscache import Cache
+
+@Cache(storage="memory://")
+def f(a):
+    return a
+
+f.cache.key(np.ones((600, 900), order="F"))
+side = int(sys.argv[1])
+array = np.ones((side, 2 * side), order="F")
+before = peak()
+f.cache.key(array)
+print((peak() - before) / (1 << 20))
+"""
 
 FUNCTION = """
 def function(a, b=0, c=0):
@@ -55,7 +73,7 @@ class Keymaker:
         """The library's version."""
         return version(self.library)
 
-    def three_scalars(self) -> float:
+    def key_of_scalars(self) -> float:
         """Microseconds of the key of a call with three scalars, through the decorator."""
         key = self.key_of_value
         if self.library == "joblib":
@@ -63,42 +81,39 @@ class Keymaker:
             key = self.function.check_call_in_cache
         return self._milliseconds(lambda: key(1, 2.5, "x"), CALLS) * 1000
 
-    def three_scalars_alone(self) -> float | None:
-        """Microseconds of `joblib.hash`, which looks into no folder and knows no function."""
-        if self.library != "joblib":
-            return None
-        return self._milliseconds_of_value((1, 2.5, "x"), CALLS) * 1000
+    def key_of_array(self, size: int) -> float:
+        """Milliseconds of the key of a contiguous array of ``size`` bytes."""
+        array = self._made(("array", size), lambda: np.random.default_rng(0).random(size // 8))
+        return self._milliseconds(lambda: self.key_of_value(array))
 
-    def array(self) -> float:
-        """Milliseconds of the key of a contiguous array of 100 MB."""
-        return self._milliseconds_of_value(self._array, LARGE)
-
-    def blake3_alone(self) -> float | None:
+    def blake3_of_array(self, size: int) -> float:
         """Milliseconds of blake3 over the same buffer, with as many threads as perscache gives it."""
-        if self.library != "perscache":
-            return None
         from blake3 import blake3
 
         from perscache.fingerprint.containers import THREADS
 
-        buffer, threads = self._array.data.cast("B"), THREADS
-        return self._milliseconds(lambda: blake3(buffer, max_threads=threads).digest(), LARGE)
+        array = self._made(("array", size), lambda: np.random.default_rng(0).random(size // 8))
+        return self._milliseconds(lambda: blake3(array.data.cast("B"), max_threads=THREADS).digest())
 
-    def frame(self) -> float:
-        """Milliseconds of the key of a frame of 1,000,000 rows and 6 columns."""
-        return self._milliseconds_of_value(self._frame)
+    def key_of_frame(self, rows: int) -> float:
+        """Milliseconds of the key of a frame of so many rows and 6 columns."""
+        frame = self._made(("frame", rows), lambda: mixed_frame(rows))
+        return self._milliseconds(lambda: self.key_of_value(frame))
 
-    def nested_dict(self) -> float:
-        """Milliseconds of the key of a nested dict of 100,000 leaves."""
-        return self._milliseconds_of_value(self._dict)
+    def key_of_dict(self, leaves: int) -> float:
+        """Milliseconds of the key of a nested dict."""
+        nested = self._made(("dict", leaves), lambda: nested_dict(leaves))
+        return self._milliseconds(lambda: self.key_of_value(nested))
 
-    def first_key(self) -> float | None:
+    def first_key(self) -> float:
         """Milliseconds of the first key of a function with many helpers, in a new process."""
-        if self.library != "perscache":
-            return None
         asked = "import time, app; start = time.perf_counter(); app.f.cache.key(1); print(time.perf_counter() - start)"
         program = [sys.executable, "-c", asked]
         return 1000 * float(subprocess.run(program, cwd=self._program, check=True, stdout=subprocess.PIPE).stdout)
+
+    def memory_of_key(self, side: int) -> float:
+        """By how many MiB the peak of memory grows while an array in Fortran's order is keyed, of ``side`` × 2 side."""
+        return float(output_of(MEMORY, str(side)))
 
     def answers(self) -> dict[str, Counter[str]]:
         """How many of the cases of perscache's own tests are answered wrongly, by group."""
@@ -156,31 +171,14 @@ class Keymaker:
                     found[group].update(judge(equal, *keys))
         return found
 
-    @cached_property
-    def _array(self) -> Any:
-        return np.random.default_rng(0).random(12_500_000)
+    def _made(self, name: tuple[str, int], make: Callable[[], Any]) -> Any:
+        if name not in self._values:
+            self._values[name] = make()
+        return self._values[name]
 
     @cached_property
-    def _frame(self) -> Any:
-        rows, random = 1_000_000, np.random.default_rng(0)
-        return pd.DataFrame(
-            {
-                "whole": random.integers(0, 1000, rows),
-                "real": random.random(rows),
-                "truth": random.random(rows) > 0.5,
-                "time": pd.date_range("2020", periods=rows, freq="s"),
-                "category": pd.Categorical.from_codes(random.integers(0, 3, rows), pd.Index(["a", "b", "c"])),
-                "text": [f"item {row % 1000}" for row in range(rows)],
-            }
-        )
-
-    @cached_property
-    def _dict(self) -> Any:
-        def leaves(i: int, j: int) -> dict[str, Any]:
-            values = [i, j, -i, i * j, j / 7, 1.5, f"{i} {j}", "x", None, True]
-            return {f"leaf {number}": value for number, value in enumerate(values)}
-
-        return {f"outer {i}": {f"inner {j}": leaves(i, j) for j in range(100)} for i in range(100)}
+    def _values(self) -> dict[tuple[str, int], Any]:
+        return {}
 
     @cached_property
     def _program(self) -> Path:
@@ -202,15 +200,39 @@ class Keymaker:
         (folder / "app.py").write_text(f"{head}def f(x):\n    return m0.h0(x)\n")
         return folder
 
-    def _milliseconds_of_value(self, value: Any, repetitions: int = 1) -> float:
-        return self._milliseconds(lambda: self.key_of_value(value), repetitions)
-
     @staticmethod
     def _milliseconds(call: Callable[[], object], repetitions: int = 1) -> float:
         start = time.perf_counter()
         for _ in range(repetitions):
             call()
         return (time.perf_counter() - start) / repetitions * 1e3
+
+
+def mixed_frame(rows: int) -> Any:
+    """A frame of 6 columns, each of another kind."""
+    import pandas as pd
+
+    chance = np.random.default_rng(0)
+    return pd.DataFrame(
+        {
+            "whole": chance.integers(0, 1000, rows),
+            "real": chance.random(rows),
+            "truth": chance.random(rows) > 0.5,
+            "time": pd.date_range("2020", periods=rows, freq="s"),
+            "category": pd.Categorical.from_codes(chance.integers(0, 3, rows), pd.Index(["a", "b", "c"])),
+            "text": [f"item {row % 1000}" for row in range(rows)],
+        }
+    )
+
+
+def nested_dict(leaves: int) -> Any:
+    """A dict of dicts of dicts of ten scalars each."""
+
+    def scalars(i: int, j: int) -> dict[str, Any]:
+        values = [i, j, -i, i * j, j / 7, 1.5, f"{i} {j}", "x", None, True]
+        return {f"leaf {number}": value for number, value in enumerate(values)}
+
+    return {f"outer {i}": {f"inner {j}": scalars(i, j) for j in range(100)} for i in range(leaves // 1000)}
 
 
 def key_decorator(library: str, folder: Path) -> Any:

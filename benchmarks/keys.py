@@ -1,166 +1,72 @@
-"""Compare the keys of perscache with those of joblib, dask and checkpointer: how fast they are, and how many are wrong.
-
-    python3 benchmarks/keys.py
-
-Each library runs in a process and an environment of its own, made here with pip; the rounds are interleaved, and the
-median of all rounds counts. Prints Markdown tables, and writes what they hold beside this file as JSON. Needs a system
-that forks.
-"""
+"""The chapter of keys: how fast they are made, beside joblib's and beside the hash alone."""
 
 from __future__ import annotations
 
-import json
-import subprocess
-import tempfile
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
 
-from process import HERE, markdown, medians, start
+from bench import Bench, Extent, Job
+from findings import OURS, Findings, Target, markdown, size
 
-ROUNDS = 7
-LIBRARIES = {
-    "perscache": str(HERE.parent / "perscache-core"),
-    "joblib": "joblib",
-    "dask": "dask",
-    "checkpointer": "checkpointer",
-}
-# pytest, since the cases are those of our own tests; the others, since values are theirs.
-BESIDES = ["numpy", "pandas", "pyarrow", "polars", "xarray", "scipy", "pytest"]
-TIMES = {
-    "three_scalars": "a call with three scalars, µs",
-    "three_scalars_alone": "three scalars, `joblib.hash` alone, µs",
-    "array": "a contiguous array of 100 MB, ms",
-    "blake3_alone": "`blake3` alone on its buffer, as many threads, ms",
-    "frame": "a frame of 1,000,000 rows, 6 mixed columns, ms",
-    "nested_dict": "a nested dict of 100,000 leaves, ms",
-    "first_key": "first key of a function with 300 helpers in 40 modules, ms",
-}
-KINDS = ("wrong hits", "needless misses", "no key")
+ENVIRONMENTS = (OURS, "joblib")
 ASKED = """\
 Asked: perscache `f.cache.key(…)`, which binds, checks the code and gives the whole key; joblib
 `f.check_call_in_cache(…)` of its decorated function for the call, which also looks into its folder, and
-`joblib.hash(…)` for all else; dask `dask.base.tokenize(…)`, which knows arguments only; checkpointer
-`f.get_call_hash(…)` of its decorated function."""
-COUNTED = """\
-Wrong hits / needless misses / no key (an error, or nothing within three seconds), of so many pairs of programs or
-values. Pairs about ways that only perscache has (its settings, `__cache_key__`) are left out for the others."""
-
-# Prints by how many MiB the peak of memory grows while an array of 1 GiB in Fortran's order is keyed.
-MEMORY = """
-import resource, sys
-import numpy as np
-from perscache import Cache
-
-@Cache(storage="memory://")
-def f(a):
-    return a
-
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10)
-
-f.cache.key(np.ones((600, 900), order="F"))
-array = np.ones((8192, 16384), order="F")
-before = peak()
-f.cache.key(array)
-print(peak() - before)
-"""
+`joblib.hash(…)` for all else."""
 
 
-def compare(folder: Path) -> dict[str, dict[str, Any]]:
-    """What was found of each library: its version, the median of each time, its wrong answers; and our memory."""
-    processes = start("keymaker.py", {library: [source, *BESIDES] for library, source in LIBRARIES.items()}, folder)
-    found: dict[str, dict[str, Any]] = {
-        library: {"version": process.ask("version"), "answers": process.ask("answers")}
-        for library, process in processes.items()
+def values(extent: Extent) -> dict[str, str]:
+    """What is keyed by both: the task and its title."""
+    return {
+        "key_of_scalars": "a call with three scalars, µs",
+        f"key_of_array {extent.keyed}": f"a contiguous array of {size(extent.keyed)}, ms",
+        f"key_of_frame {extent.rows}": f"a frame of {extent.rows:,} rows, 6 mixed columns, ms",
+        f"key_of_dict {extent.leaves}": f"a nested dict of {extent.leaves:,} leaves, ms",
     }
-    for library, times in medians(processes, TIMES, ROUNDS).items():
-        found[library] |= times
-    for process in processes.values():
-        process.end()
-    found["perscache"]["memory"] = extra_memory(processes["perscache"].python)
-    return found
 
 
-def extra_memory(python: Path) -> float | str:
-    """MiB on top of an array of 1 GiB that its key takes, or why that is not known."""
-    available = Path("/proc/meminfo")
-    if available.exists():
-        facts = dict(line.split(":") for line in available.read_text().splitlines())
-        if (free := int(facts["MemAvailable"].split()[0]) >> 10) < 2048:
-            return f"skipped: {free:,} MiB of memory are free, 2,048 are needed"
-    done = subprocess.run([python, "-c", MEMORY], capture_output=True, text=True, check=False)
-    if done.returncode:
-        return f"skipped: {(done.stderr.splitlines() or [f'ended with {done.returncode}'])[-1]}"
-    return float(done.stdout)
+def side(extent: Extent) -> int:
+    """Of an array whose key is watched for memory: a GiB in full."""
+    return 8192 if extent.keyed >= 10**8 else 1024
 
 
-def times(found: dict[str, dict[str, Any]]) -> str:
-    """The times in Markdown, one column a library."""
-    rows = [["", *(f"{library} {facts['version']}" for library, facts in found.items())]]
-    rows += [
-        [title, *("–" if facts[task] is None else f"{facts[task]:,.1f}" for facts in found.values())]
-        for task, title in TIMES.items()
-    ]
-    memory = found["perscache"]["memory"]
-    cell = memory if isinstance(memory, str) else f"{memory:,.1f}"
-    rows.append(["memory on top of an array of 1 GiB in Fortran's order, MiB", cell, *["–"] * (len(found) - 1)])
-    return markdown(rows)
+def prepare(extent: Extent) -> list[Job]:
+    """Nothing."""
+    return []
 
 
-def answers(found: dict[str, dict[str, Any]]) -> str:
-    """The wrong answers in Markdown, one column a library."""
-
-    def cell(counts: dict[str, int] | None) -> str:
-        if counts is None:
-            return "–"
-        return f"{' / '.join(str(counts[kind]) for kind in KINDS)} of {counts['cases']}"
-
-    rows = [["", *found]]
-    rows += [
-        [group, *(cell(facts["answers"].get(group)) for facts in found.values())]
-        for group in found["perscache"]["answers"]
-    ]
-    rows.append(["all", *(cell(total(facts["answers"])) for facts in found.values())])
-    return markdown(rows)
+def measure(bench: Bench) -> None:
+    """Keys of both, and the hash alone."""
+    bench.ask("keymaker.py", *values(bench.extent), of=ENVIRONMENTS)
+    bench.ask("keymaker.py", f"blake3_of_array {bench.extent.keyed}", f"key_of_array {bench.extent.keyed}", "first_key")
+    bench.ask_once("keymaker.py", f"memory_of_key {side(bench.extent)}")
 
 
-def total(groups: dict[str, dict[str, int]]) -> dict[str, int]:
-    """The counts of all groups together."""
-    return {kind: sum(counts[kind] for counts in groups.values()) for kind in (*KINDS, "cases")}
+def tables(found: Findings, extent: Extent) -> Iterator[str]:
+    """One line a value."""
+    rows = [["key of", *ENVIRONMENTS, "blake3 alone"]]
+    for task, title in values(extent).items():
+        alone = task.replace("key_of_array", "blake3_of_array")
+        rows.append([title, *(found.cell(task, library) for library in ENVIRONMENTS), found.cell(alone)])
+        if alone == task:
+            rows[-1][-1] = ""
+    yield markdown(rows)
+    yield ASKED
 
 
-def goals(found: dict[str, dict[str, Any]]) -> str:
-    """What was aimed at beside what was reached, in Markdown."""
-    ours, joblib = found["perscache"], found["joblib"]
-
-    def faster(task: str) -> str:
-        return f"{joblib[task] / ours[task]:.1f} ×"
-
-    answered = " / ".join(str(total(ours["answers"])[kind]) for kind in KINDS)
-    memory = ours["memory"]
-    rows = [
-        ["goal", "reached"],
-        ["three scalars: under 5 µs", f"{ours['three_scalars']:.1f} µs"],
-        ["three scalars: 20 × faster than joblib's", faster("three_scalars")],
-        ["array: 0.8 of the speed of `blake3` alone", f"{ours['blake3_alone'] / ours['array']:.2f}"],
-        ["array: over 5 × faster than `joblib.hash`", faster("array")],
-        ["frame: under 30 ms", f"{ours['frame']:.1f} ms"],
-        ["frame: 10 × faster than `joblib.hash`", faster("frame")],
-        ["nested dict: 4 × faster than `joblib.hash`", faster("nested_dict")],
-        ["first key: under 2,000 ms", f"{ours['first_key']:,.0f} ms"],
-        ["memory: under 64 MiB", memory if isinstance(memory, str) else f"{memory:.1f} MiB"],
-        ["wrong hits, needless misses, values without a key: none", answered],
-    ]
-    return markdown(rows)
-
-
-def main() -> None:
-    """Compare, print, write."""
-    with tempfile.TemporaryDirectory() as folder:
-        found = compare(Path(folder))
-    print(times(found), ASKED, answers(found), COUNTED, goals(found), sep="\n\n")
-    (HERE / "keys.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()
+def targets(found: Findings, extent: Extent) -> Iterator[Target]:
+    """Of keys."""
+    scalars, array, frame, nested = values(extent)
+    yield found.at_most("key of a call with three scalars", 5, found(scalars), "µs")
+    yield found.at_least("the same", 20, found.ratio(scalars, scalars, "joblib", OURS), "× faster", "than joblib")
+    title = f"key of an array of {size(extent.keyed)}"
+    beside = found.ratio(f"blake3_of_array {extent.keyed}", array)
+    yield found.at_least(title, 0.8, beside, "×", "the speed of `blake3` alone")
+    yield found.at_least("the same", 5, found.ratio(array, array, "joblib", OURS), "× faster", "than `joblib.hash`")
+    yield found.at_most(f"key of a frame of {extent.rows:,} rows, 6 mixed columns", 30, found(frame), "ms")
+    yield found.at_least("the same", 10, found.ratio(frame, frame, "joblib", OURS), "× faster", "than `joblib.hash`")
+    title = f"key of a nested dict of {extent.leaves:,} leaves"
+    yield found.at_least(title, 4, found.ratio(nested, nested, "joblib", OURS), "× faster", "than `joblib.hash`")
+    yield found.at_most("first key of a function with 300 helpers in 40 modules", 2000, found("first_key"), "ms")
+    length = 16 * side(extent) ** 2 / 2**30
+    title = f"memory for the key of an array of {length:g} GiB in Fortran's order"
+    yield found.at_most(title, 64, found(f"memory_of_key {side(extent)}"), "MiB", "on top of it")

@@ -1,90 +1,110 @@
-"""A library under test, in a process and an environment of its own, asked line by line."""
+"""An environment of a library's own, and a process in it that is asked line by line."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import statistics
 import subprocess
 import sys
+import threading
+import traceback
 import venv
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-HERE = Path(__file__).resolve().parent
+HERE: Final = Path(__file__).resolve().parent
+FAILS: Final = "fails"
+PATIENCE: Final = 120.0
+"""Seconds that a task may take."""
+
+# What programs in fresh processes say of their memory: the most that it has been, in bytes. The first way begins anew
+# in each process; the other one inherits from the process that started it.
+PEAK: Final = """
+import resource, sys
+def peak():
+    try:
+        with open("/proc/self/status") as status:
+            return next(int(line.split()[1]) << 10 for line in status if line.startswith("VmHWM"))
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << (0 if sys.platform == "darwin" else 10)
+"""
+
+
+class NotInstalledError(Exception):
+    """Pip did not install what an environment was to hold."""
+
+
+class Environment:
+    """A Python with the ``requirements``, made by pip in ``folder``; raises `NotInstalledError`."""
+
+    def __init__(self, folder: Path, requirements: Sequence[str]) -> None:
+        self.python = folder / ("Scripts" if sys.platform == "win32" else "bin") / "python"
+        venv.create(folder, with_pip=False, symlinks=sys.platform != "win32")
+        # The pip of the Python that runs the benchmarks: to set one up in each environment takes longer than most rows.
+        pip = [sys.executable, "-m", "pip", "--python", str(self.python), "--disable-pip-version-check"]
+        done = subprocess.run(
+            [*pip, "install", "-qq", "--no-compile", *requirements], stdout=subprocess.DEVNULL, check=False
+        )
+        if done.returncode:
+            names = ", ".join(Path(requirement).name for requirement in requirements)
+            raise NotInstalledError(f"pip did not install {names}; its own message is above")
 
 
 class Process:
-    """A contestant, ready to be asked: ``script``, run with the ``requirements`` of ``library``."""
+    """``script`` with some ``arguments``, in an environment and a folder; it answers tasks, see `answer_tasks`."""
 
-    def __init__(self, script: str, library: str, requirements: Sequence[str], folder: Path) -> None:
-        self._library = library
-        environment = folder / "environment"
-        venv.create(environment, with_pip=True)
-        self.python = environment / ("Scripts" if sys.platform == "win32" else "bin") / "python"
-        subprocess.run([self.python, "-m", "pip", "install", "-q", *requirements], check=True)
-        settings = {name: value for name, value in os.environ.items() if not name.startswith(("PERSCACHE_", "PYTHON"))}
-        self._process = subprocess.Popen(
-            [self.python, HERE / script, library, folder],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            cwd=folder,
-            env=settings,
-            text=True,
-        )
+    def __init__(self, environment: Environment, script: str, arguments: Sequence[str], folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._command = [str(environment.python), str(HERE / script), *arguments, str(folder)]
+        self._folder = folder
+        self._process: subprocess.Popen[str] | None = None
+        self._lock = threading.Lock()
 
-    def ask(self, task: str) -> Any:
-        """The answer to ``task``."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        print(task, file=self._process.stdin, flush=True)
-        answer = self._process.stdout.readline()
+    def ask(self, task: str, patience: float = PATIENCE) -> Any:
+        """The answer to ``task``; `FAILS` where the library raises, dies, or takes longer than ``patience`` seconds."""
+        with self._lock:
+            return self._ask(task, patience)
+
+    def _ask(self, task: str, patience: float) -> Any:
+        process = self._process = self._process or self._start()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        deadline = threading.Timer(patience, process.kill)
+        deadline.start()
+        try:
+            print(task, file=process.stdin, flush=True)
+            answer = process.stdout.readline()
+        except OSError:
+            answer = ""
+        finally:
+            deadline.cancel()
         if not answer:
-            raise SystemExit(f"{self._library} failed at {task}; its own message is above")
+            self._process = None  # The next task begins anew.
+            process.kill()
+            process.communicate()
+            return FAILS
         return json.loads(answer)
 
+    def _start(self) -> subprocess.Popen[str]:
+        # Settings of whoever runs this are not what is measured.
+        settings = {name: value for name, value in os.environ.items() if not name.startswith(("PERSCACHE_", "PYTHON"))}
+        streams: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        return subprocess.Popen(self._command, cwd=self._folder, env=settings, **streams)
+
     def end(self) -> None:
-        """Wait until it has gone."""
-        self._process.communicate()
+        """Wait until it has gone, or kill it if it stays."""
+        if self._process is None:
+            return
+        with contextlib.suppress(OSError):
+            self._process.communicate(timeout=20)
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
 
 
-def start(script: str, libraries: Mapping[str, Sequence[str]], folder: Path) -> dict[str, Process]:
-    """A process for each library and its requirements, each in a folder of its own, set up side by side."""
-
-    def process(library: str) -> Process:
-        (folder / library).mkdir()
-        return Process(script, library, libraries[library], folder / library)
-
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
-        return dict(zip(libraries, threads.map(process, libraries), strict=True))
-
-
-def medians(processes: Mapping[str, Process], tasks: Iterable[str], rounds: int) -> dict[str, dict[str, Any]]:
-    """The median answer of each process to each task over interleaved rounds; None for a task that is not its own."""
-    answers: dict[str, dict[str, list[Any]]] = {library: {task: [] for task in tasks} for library in processes}
-    for _ in range(rounds):
-        for task in tasks:
-            for library, process in processes.items():
-                answers[library][task].append(process.ask(task))
-    return {
-        library: {task: None if None in values else statistics.median(values) for task, values in found.items()}
-        for library, found in answers.items()
-    }
-
-
-def output_of(program: str, *arguments: str, python: Path | str = sys.executable) -> str:
-    """What a new interpreter prints that runs the text ``program``.
-
-    There is a process between: the peak of memory (ru_maxrss) of a new one begins with the size of its parent.
-    """
-    between = "import subprocess, sys; sys.exit(subprocess.call([sys.executable, '-c', *sys.argv[1:]]))"
-    asked = [python, "-c", between, program, *arguments]
-    return subprocess.run(asked, check=True, stdout=subprocess.PIPE, text=True).stdout
-
-
-def answer_tasks(contestant: object) -> None:
+def answer_tasks(asked: object) -> None:
     """The other side of `Process.ask`: each line of the input names a method, each line of the output is its result.
 
     Numbers behind the name are what the method is called with.
@@ -92,10 +112,15 @@ def answer_tasks(contestant: object) -> None:
     answers, sys.stdout = sys.stdout, sys.stderr  # what a library prints is no answer
     for line in sys.stdin:
         method, *numbers = line.split()
-        print(json.dumps(getattr(contestant, method)(*map(int, numbers))), file=answers, flush=True)
+        try:
+            answer = getattr(asked, method)(*map(int, numbers))
+        except Exception:  # noqa: BLE001 - one task that fails is no reason to end the others
+            traceback.print_exc()
+            answer = FAILS
+        print(json.dumps(answer), file=answers, flush=True)
 
 
-def markdown(rows: Sequence[Sequence[str]]) -> str:
-    """A table; its first row is the head."""
-    head, *body = rows
-    return "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *body])
+def output_of(program: str, *arguments: str) -> str:
+    """What a program prints in a fresh process of this Python."""
+    done = subprocess.run([sys.executable, "-c", program, *arguments], stdout=subprocess.PIPE, check=True, text=True)
+    return done.stdout
