@@ -92,7 +92,10 @@ def read_as(form: Form, fd: int, size: int, *hashes: xxh3_64) -> Buffer:
 def read_at_once(fd: int, size: int) -> memoryview:
     """The next ``size`` bytes of ``fd``, fewer where it ends, in memory that was used before if there is some."""
     memory = _used_again(size)
-    return memoryview(read_all(fd, size)) if memory is None else memory[: fill(fd, memory)]
+    if memory is None:
+        return memoryview(read_all(fd, size))
+    count = _read_into(fd, memory)
+    return memory if count == size else memory[: count + fill(fd, memory[count:])]
 
 
 def memory_for(form: Form, size: int) -> memoryview | None:

@@ -103,12 +103,14 @@ class Tail(Seal):
         write_all(fd, self._tail(pieces.end(1), bits, state.intdigest()))
 
     def read(self, fd: int, size: int, seed: int, file: str, form: Form) -> tuple[Buffer, float | None]:
-        """Small files in one piece, and larger ones if any buffer will do; others without their tail."""
-        end = size - self.room
-        if size < PIECEMEAL or end < 0:
-            return self._open(os.read(fd, size), size, seed)
-        if size <= AT_ONCE and form == "buffer":
-            return self._open(read_at_once(fd, size), size, seed)
+        """By one call where a copy of the value, or a view of it, is cheap; the largest values piece by piece."""
+        end = max(0, size - self.room)
+        if size <= AT_ONCE:
+            if size < PIECEMEAL or form == "buffer":
+                data = os.read(fd, size) if size < PIECEMEAL else read_at_once(fd, size)
+                return self._open(data[:end], bytes(data[end:]), seed)
+            if form == "bytes":
+                return self._open(read_all(fd, end), os.read(fd, self.room), seed)
         try:
             bits, digest = self._parse(pread(fd, self.room, end))
         except ValueError:
@@ -119,14 +121,12 @@ class Tail(Seal):
             raise BrokenSeal(bytes(value), sealed=True)
         return value, _seconds(bits)
 
-    def _open(self, data: Buffer, size: int, seed: int) -> tuple[Buffer, float | None]:
-        """The value and the seconds of a file in one piece, which was of ``size`` when it was opened."""
-        end = size - self.room
+    def _open(self, value: Buffer, tail: bytes, seed: int) -> tuple[Buffer, float | None]:
+        """The value of a file that ends with ``tail``, and its seconds."""
         try:
-            bits, digest = self._parse(bytes(data[max(0, end) :]))
+            bits, digest = self._parse(tail)
         except ValueError:
-            raise BrokenSeal(bytes(data), sealed=False) from None
-        value = data[:end]
+            raise BrokenSeal(bytes(value) + tail, sealed=False) from None
         if xxh3_64_intdigest(value, seed ^ bits) != digest:
             raise BrokenSeal(bytes(value), sealed=True)
         return value, _seconds(bits)
@@ -149,15 +149,19 @@ class Trailer(Tail):
 
     def read(self, fd: int, size: int, seed: int, file: str, form: Form) -> tuple[Buffer, float | None]:
         """The path of most hits, so the usual case stands here in one piece."""
-        if not 16 <= size < PIECEMEAL:
+        data: Buffer
+        if 16 <= size < PIECEMEAL:
+            data = os.read(fd, size)
+        elif form == "buffer" and PIECEMEAL <= size <= AT_ONCE:
+            data = read_at_once(fd, size)
+        else:
             return super().read(fd, size, seed, file, form)
-        data = os.read(fd, size)
         if len(data) == size:
             value = data[:-16]
             magic, bits, digest = _RECORD.unpack_from(data, size - 16)
             if xxh3_64_intdigest(value, seed ^ bits) == digest and magic == _MAGIC_NUMBER:
                 return value, None if bits == _UNTIMED else _FLOAT.unpack_from(data, size - 12)[0]
-        return self._open(data, size, seed)
+        return self._open(data[: size - 16], bytes(data[size - 16 :]), seed)
 
     def _tail(self, last: bytes, bits: int, digest: int) -> bytes:
         return _record(bits, digest)
