@@ -88,6 +88,11 @@ class Encoder:
 
     def encode(self, value: Any) -> bytes:
         """The canonical bytes of ``value``. Raises UnkeyableError, with the path to the culprit, if it has none."""
+        try:
+            if type(value) in self.flat and len(data := dumps(value, 2)) <= LONG:
+                return data  # as the pass would, without the modules that it needs for others
+        except (TypeError, ValueError):  # a type without a hash, a text too long for marshal
+            pass
         return self._encode(value, Pass.encode)[0]
 
     def encode_items(self, values: tuple[Any, ...], names: tuple[str, ...]) -> bytes:
