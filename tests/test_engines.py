@@ -27,7 +27,7 @@ SECONDS = 120
 @pytest.fixture(scope="module")
 def client() -> Iterator[Any]:
     """A client of a cluster of two processes with a thread each. They know of the functions here by value only."""
-    settings = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None, "silence_logs": 60}
+    settings = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": ":0", "silence_logs": 60}
     with distributed.LocalCluster(**settings) as cluster, distributed.Client(cluster) as client:
         yield client
 
