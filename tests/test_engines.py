@@ -113,8 +113,11 @@ def test_who_stops_iterating_leaves_nothing_on_the_cluster(shared: Cache, client
     results = waits.cache.map(range(50), client.get_executor())
     assert next(results) == 0
     results.close()
-    Path(go).touch()
     deadline = time.monotonic() + SECONDS
+    while sum(map(len, client.processing().values())) > 2:  # what the two workers are at
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    Path(go).touch()
     while any(client.processing().values()):
         assert time.monotonic() < deadline
         time.sleep(0.01)
