@@ -3,8 +3,8 @@
    Storage.load   what LocalFileStorage.load does: open, fstat, owner and mode, age, read, verify every byte, close
    Hit            what a decorated function does: guards, the key of scalars, Storage.load, the unpickling, the counts
 
-   It keeps every promise that is about a hit. Whatever is no plain hit goes to `fallback`, which is the function that
-   perscache made. BLAKE3 is here as its paper defines it, for inputs of one chunk; XXH3 is called in the library that
+   It keeps what is promised of a hit on unsigned pickles in a storage without a limit. Whatever is no plain hit goes
+   to `fallback`, which is the function that perscache made. BLAKE3 is here as its paper defines it, for inputs of one chunk; XXH3 is called in the library that
    Python's xxhash brings, so that both sides hash alike. */
 
 #define PY_SSIZE_T_CLEAN
@@ -356,10 +356,13 @@ static PyObject *hit_call(PyObject *callable, PyObject *const *args, size_t narg
     if (PyVectorcall_NARGS(nargsf) == self->arity && !names && straight(self) && guards_hold(self))
         length = path_of(self, args, path);
     if (length && load(self->storage, path, length, self->max_age, &value, &created, &bits) == WHOLE) {
-        PyObject *result = PyObject_CallOneArg(self->loads, value);
+        /* Else there is byte code in it, of this Python or of another. */
+        Py_ssize_t size = PyBytes_GET_SIZE(value);
+        int pure = size && PyBytes_AS_STRING(value)[size - 1] == '.';
+        PyObject *result = pure ? PyObject_CallOneArg(self->loads, value) : NULL;
         if (result) {
             self->hits++;
-            self->bytes += PyBytes_GET_SIZE(value);
+            self->bytes += size;
             if (bits != UNTIMED)
                 self->saved += seconds_of(bits);
             Py_DECREF(value);
