@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, ParamSpec, Ty
 
 from .entry import Entry, moment
 from .errors import CacheExpired, Unsupported
-from .explanation import Explanation, nearest
 from .modes import Mode
 from .plan import Plan
 from .protocol import Missed, Question, Result, absent, describe, keep, look_up
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 
     from .batch import Arguments
     from .calls import AsyncCalls, Calls
+    from .explanation import Explanation
     from .iterations import AsyncIterations, Iterations
     from .key import KeyBuilder
     from .progress import Progress
@@ -158,6 +158,8 @@ class Handle(Generic[P, R_co, V]):
 
     def explain(self, *args: P.args, **kwargs: P.kwargs) -> Explanation:
         """Why this call is a hit or a miss: for a miss, what differs from the nearest stored result."""
+        from .explanation import Explanation, nearest
+
         plan = self._plan
         path = self._path(args, kwargs)
         entry, reason = self._own_entry(path)

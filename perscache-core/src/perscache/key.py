@@ -28,7 +28,7 @@ _SHORT = 6  # bytes of a part's digest
 _PARTS = 24
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class _Ready:
     """What is known of a function as it is now."""
 
@@ -245,11 +245,13 @@ def _extras(version: Any, depends: Any) -> Iterable[tuple[str, Any]]:
             yield name, value
 
 
-@dataclass(frozen=True, slots=True)
 class Package:
     """An installed distribution, which is its version."""
 
-    name: str
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
 
     def __cache_key__(self) -> tuple[str, str]:
         return self.name, _installed(self.name)
@@ -266,11 +268,13 @@ def _installed(name: str) -> str:
     return version
 
 
-@dataclass(frozen=True, slots=True)
 class FileContent:
     """A file, or all files below a folder, by content. One that is missing is missing, whatever its name."""
 
-    path: Path
+    __slots__ = ("path",)
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
 
     def __cache_key__(self) -> Any:
         if self.path.is_dir():

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .storage.base import Storage
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Plan:
     """All that a call needs, made ready at decoration."""
 

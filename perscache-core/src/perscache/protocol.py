@@ -16,7 +16,6 @@ from .buffers import Pieces
 from .entry import Entry, Stored, moment
 from .errors import CacheExpired, CacheMiss, DamagedEntry, TierError, Unsupported
 from .events import Call
-from .explanation import nearest
 from .modes import Mode
 from .plan import Plan
 from .single_flight import Flight, Seat
@@ -281,6 +280,8 @@ def _because(question: Question, notes: Notes) -> str:
     plan, (_, parts) = question.plan, notes
     if not plan.storage.local or not parts:
         return ""
+    from .explanation import nearest
+
     try:
         _, differences = nearest(parts, islice(plan.storage.entries(plan.folder), _COMPARED))
     except (Unsupported, OSError):
