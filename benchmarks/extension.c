@@ -4,8 +4,8 @@
    Hit            what a decorated function does: guards, the key of scalars, Storage.load, the unpickling, the counts
 
    It keeps what is promised of a hit on unsigned pickles in a storage without a limit. Whatever is no plain hit goes
-   to `fallback`, which is the function that perscache made. BLAKE3 is here as its paper defines it, for inputs of one chunk; XXH3 is called in the library that
-   Python's xxhash brings, so that both sides hash alike. */
+   to `fallback`, which is the function that perscache made. BLAKE3 is here as its paper defines it, for inputs of one
+   chunk. XXH3 is called in the library that Python's xxhash brings, so that both sides hash alike. */
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
