@@ -292,7 +292,7 @@ class LocalFileStorage(Storage):
         return None
 
     def _note(self, place: Place, file: str, entry: Entry) -> None:
-        folder, layout = os.path.dirname(file), self._layout
+        folder, layout = file.rpartition(os.sep)[0], self._layout
         if journal.append(folder, place.name, entry, layout.file_mode):
             live = {item.name for item in layout.files(folder)}
             journal.compact(folder, live, layout.temporary(folder), layout.file_mode)

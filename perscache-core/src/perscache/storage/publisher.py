@@ -48,15 +48,17 @@ class Publisher:
         new. Raises StorageError for what is in the way and cannot be moved, and any OSError of the disk.
         """
         for _ in range(_CLEARS):
-            with suppress(FileNotFoundError):  # the folder was cleared meanwhile
+            try:
                 return self._publish(place, file, data, entry, bless=bless, copy=copy)
+            except FileNotFoundError:  # the folder was cleared meanwhile
+                continue
         return self._publish(place, file, data, entry, bless=bless, copy=copy)
 
     def _publish(
         self, place: Place, file: str, data: Buffer | Pieces, entry: Entry, *, bless: bool, copy: bool
     ) -> int | None:
         layout = self._layout
-        temporary = layout.temporary(os.path.dirname(file))
+        temporary = layout.temporary(file.rpartition(os.sep)[0])
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFE
         try:
             fd = os.open(temporary, flags, layout.file_mode)
