@@ -41,6 +41,8 @@ def measure(bench: Bench) -> None:
 
 def tables(found: Findings, extent: Extent) -> Iterator[str]:
     """The hits."""
+    if found.once("system_calls names") is None:
+        yield "System calls were not counted: strace is missing here, or forbidden."
     yield f"Installed with perscache: {found.cell('libraries')}."
     yield markdown([["a small hit of perscache", "µs"], *([title, found.cell(task)] for task, title in HITS.items())])
 

@@ -158,8 +158,14 @@ class Contestant:
 
     def hit_among(self, entries: int) -> float | None:
         """Microseconds of a hit, of any of so many entries."""
-        calls = [(random.randrange(entries), 2.5, "x") for _ in range(HITS_AMONG)]
-        return self.each(self._among(entries), calls) if entries in self.filled else None
+        if entries not in self.filled:
+            return None
+
+        def block() -> float:
+            calls = [(random.randrange(entries), 2.5, "x") for _ in range(HITS_AMONG)]
+            return self.each(self._among(entries), calls)
+
+        return steadily(block)
 
     def store_among(self, entries: int) -> float | None:
         """Microseconds of a miss beside so many entries."""

@@ -1,5 +1,4 @@
-"""One remote store and the library that it is asked with, in a process and environment of their own: obeys the chapter
-`remote`.
+"""One remote store and the library that it is asked with, in a process of their own: obeys the chapter `remote`.
 
     python courier.py STORE FOLDER
 
@@ -19,7 +18,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -45,8 +43,7 @@ class Courier(ABC):
     distributions: tuple[str, ...]
     """Ours, and the library's."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self) -> None:
         self.open = ExitStack()
         self.endpoint = self.start()
         self.storage = self.storage_at(self.endpoint)
@@ -312,7 +309,7 @@ class Azure(Courier):
         return self.client.upload_blob(name, data, overwrite=True)
 
 
-COURIERS: dict[str, Callable[[Path], Courier]] = {"gs": Google, "s3": Amazon, "redis": Redis, "az": Azure}
+COURIERS: dict[str, Callable[[], Courier]] = {"gs": Google, "s3": Amazon, "redis": Redis, "az": Azure}
 
 
 def same(number: int) -> int:
@@ -353,7 +350,7 @@ def mapped(function: Any) -> float:
 def main() -> None:
     """Answer one task a line."""
     warnings.simplefilter("ignore")
-    courier = COURIERS[sys.argv[1]](Path(sys.argv[2]))
+    courier = COURIERS[sys.argv[1]]()
     with courier.open:
         answer_tasks(courier)
 

@@ -53,13 +53,14 @@ class Findings:
         return Measure.of(values) if values else None
 
     def once(self, task: str, library: str = OURS) -> Any:
-        """What was answered once, or None."""
-        return self.answers.get(task, {}).get(library)
+        """What was answered once, or None; a part of an answer fails as a whole."""
+        answer, whole = (self.answers.get(name, {}).get(library) for name in (task, task.rpartition(" ")[0]))
+        return FAILS if answer is None and fails(whole) else answer
 
     def cell(self, task: str, library: str = OURS) -> str:
         """The answer as a table shows it."""
         values = self.once(task, library)
-        if values == FAILS or (isinstance(values, list) and FAILS in values):
+        if fails(values):
             return FAILS
         if isinstance(values, str):
             return values
@@ -99,6 +100,11 @@ class Findings:
         found = self.once(task, library)
         met = None if found is None or found == FAILS else found == goal
         return Target(title, str(goal), self.cell(task, library), met)
+
+
+def fails(answer: Any) -> bool:
+    """Whether a library failed at a task, in any round."""
+    return bool(answer == FAILS or (isinstance(answer, list) and FAILS in answer))
 
 
 def told(found: Measure | None, unit: str) -> str:

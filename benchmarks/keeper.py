@@ -32,7 +32,7 @@ from perscache.storage import LocalFileStorage
 
 SMALL = b"x" * 100
 FUNCTION = "functions.small"
-STORES, LOADS, LARGE_LOADS, OTHERS = 200, 2000, 20, 1000
+STORES, LOADS, LARGE_LOADS, OTHERS = 200, 5000, 200, 1000
 
 # Lists a store in a fresh process: prints how many entries, milliseconds to the first, seconds for all, MiB at most.
 LISTING = f"""

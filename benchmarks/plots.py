@@ -135,39 +135,26 @@ def lines(panel: Any, found: Findings, tasks: Sequence[str], names: Sequence[str
     low, high = panel.get_ylim()
     panel.yaxis.set_major_locator(LogLocator(subs=(1,) if high > 100 * low else (1, 2, 5)))
     panel.set_xlim(-0.2, len(tasks) - 1 + 0.36 * len(tasks))
-    names_at_ends(panel, ends)
+    names_at_ends(panel, ends, len(tasks) - 1)
 
 
-def names_at_ends(panel: Any, ends: Iterable[tuple[str, int, float]]) -> None:
-    """Write the names beside the ends of their lines, those that are too near to each other moved apart."""
-    panel.figure.canvas.draw()
+def names_at_ends(panel: Any, ends: Iterable[tuple[str, int, float]], last: int) -> None:
+    """Write the names in a column beside the ``last`` place, those that are too near to each other moved apart."""
     to_part = panel.transScale + panel.transLimits
-    by_place: dict[int, list[tuple[float, str, float]]] = {}
-    for name, place, value in ends:
-        by_place.setdefault(place, []).append((to_part.transform((place, value))[1], name, value))
-    for place, labels in by_place.items():
-        labels.sort()
-        heights = [height for height, _, _ in labels]
-        for _ in range(200):
-            for lower in range(len(heights) - 1):
-                missing = LABELS_APART - (heights[lower + 1] - heights[lower])
-                if missing > 0:
-                    heights[lower] -= missing / 2
-                    heights[lower + 1] += missing / 2
-        for height, (_, name, value) in zip(heights, labels, strict=True):
-            x = to_part.transform((place, value))[0]
-            weight, colour = ("bold", ACCENT) if name == OURS else ("normal", INK)
-            panel.annotate(
-                name,
-                (place, value),
-                xytext=(x + 0.045, height),
-                textcoords="axes fraction",
-                va="center",
-                color=colour,
-                fontsize=8.5,
-                fontweight=weight,
-                arrowprops={"arrowstyle": "-", "color": OTHERS, "linewidth": 0.5, "shrinkA": 1, "shrinkB": 3},
-            )
+    beside = to_part.transform((last, 1))[0] + 0.045
+    labels = sorted((to_part.transform((place, value))[1], name, place, value) for name, place, value in ends)
+    heights = [label[0] for label in labels]
+    for _ in range(500):
+        for lower in range(len(heights) - 1):
+            missing = LABELS_APART - (heights[lower + 1] - heights[lower])
+            if missing > 0:
+                heights[lower] -= missing / 2
+                heights[lower + 1] += missing / 2
+    for height, (_, name, place, value) in zip(heights, labels, strict=True):
+        weight, colour = ("bold", ACCENT) if name == OURS else ("normal", INK)
+        dots = {"arrowstyle": "-", "color": OTHERS, "linewidth": 0.7, "linestyle": ":", "shrinkA": 1, "shrinkB": 3}
+        at: dict[str, Any] = {"xytext": (beside, height), "textcoords": "axes fraction", "va": "center"}
+        panel.annotate(name, (place, value), color=colour, fontsize=8.5, fontweight=weight, arrowprops=dots, **at)
 
 
 def scales(panel: Any, title: str, label: str, steps: Sequence[str]) -> None:
