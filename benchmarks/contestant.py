@@ -36,7 +36,8 @@ from process import answer_tasks
 HITS, MISSES, CALLERS = 200, 40, 8
 HITS_AMONG, STORES_AMONG = 100, 20
 WAIT = 5.0  # seconds for calls that take 0.2
-CALLS, THREADS, WARM, FRESH = 250, 4, 500, 0.2
+SURE = 2.0  # seconds after which it is known how long the rest takes
+CALLS, THREADS, WARM, FRESH = 400, 4, 500, 0.2
 
 FUNCTIONS = """
 import time
@@ -85,6 +86,7 @@ class Contestant:
         self.arguments: dict[int, tuple[Any, Any]] = {}
         self.among: dict[int, Any] = {}
         self.filled: set[int] = set()
+        self.gave_up = False
         self.crowded: list[Worker] = []
         self.call(self.small, 1, 2.5, "x")
 
@@ -118,13 +120,17 @@ class Contestant:
 
     def fill(self, entries: int, patience: int) -> float | None:
         """Store that many small results: seconds, or None where it takes over ``patience`` of them."""
-        started = time.perf_counter()
+        if self.gave_up:
+            return None
         with self.storing(entries) as store:
-            for number in range(entries):
+            store(0)  # Some set up files first.
+            started = time.perf_counter()
+            for number in range(1, entries):
                 store(number)
                 taken = time.perf_counter() - started
-                if taken > 0.5 and taken * entries > patience * (number + 1):
-                    return None  # It would take longer.
+                if taken > SURE and taken * entries > patience * number:
+                    self.gave_up = True  # It would take longer, and more entries even more.
+                    return None
         self.filled.add(entries)
         return time.perf_counter() - started
 
@@ -281,6 +287,7 @@ class Floor:
         self.folder = folder
         self.file = str(folder / "stored")
         self.fresh = itertools.count()
+        self.stored: dict[int, list[str]] = {}
         Path(self.file).write_bytes(pickle.dumps({"a": 1, "b": 2.5, "c": "x"}))
 
     def small_hit(self) -> float:
@@ -290,6 +297,24 @@ class Floor:
     def small_miss(self) -> float:
         """Microseconds of pickle, create, write, close, rename: what a reader never finds half."""
         return steadily(self._writes)
+
+    def hit_among(self, entries: int) -> float:
+        """Microseconds of open, fstat, read, close, of any of so many files: those that perscache has stored."""
+        if entries not in self.stored:
+            place = self.folder.parent / "perscache" / f"among-{entries}" / "functions.small"
+            files = (f"{folder}/{name}" for folder, _, names in os.walk(place) for name in names)
+            self.stored[entries] = list(itertools.islice(files, 0, None, max(1, entries // 10_000)))
+
+        def block() -> float:
+            chosen = random.choices(self.stored[entries], k=HITS_AMONG)
+            begin = time.perf_counter()
+            for file in chosen:
+                fd = os.open(file, os.O_RDONLY)
+                os.read(fd, os.fstat(fd).st_size)
+                os.close(fd)
+            return (time.perf_counter() - begin) / HITS_AMONG * 1e6
+
+        return steadily(block)
 
     def _reads(self) -> float:
         begin = time.perf_counter()

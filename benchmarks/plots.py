@@ -72,7 +72,7 @@ def overview(found: Findings, extent: Extent) -> Any:
 def growth(found: Findings, extent: Extent) -> Any:
     """What hits and misses cost among more entries, with larger arguments, and what more processes get done."""
     figure, ((hits, misses), (arguments, crowds)) = plt.subplots(2, 2, figsize=(10.5, 8.4), layout=LAYOUT)
-    everybody = (OURS, *PEERS)
+    everybody = (OURS, *PEERS, FLOOR)
     entries = [f"{count:,}" for count in extent.entries]
     for panel, task, title in ((hits, "hit_among", "A small hit"), (misses, "store_among", "A small miss")):
         lines(panel, found, [f"{task} {count}" for count in extent.entries], everybody)
