@@ -22,6 +22,7 @@ def measure(bench: Bench) -> None:
     few, *_, most = bench.extent.entries
     sizes = (f"{task} {length}" for length in (KB, MB) for task in ("raw", "load", "load_limited"))
     bench.ask("keeper.py", *sizes)
+    bench.ask_once("keeper.py", f"new_limit {few}", f"new_limit {most}")
     bench.ask(
         "keeper.py",
         *(f"{task} {n}" for task in ("store_below", "store_at_limit", "hits_at_limit") for n in (few, most)),
@@ -43,6 +44,7 @@ def tables(found: Findings, extent: Extent) -> Iterator[str]:
         ("store below the limit, µs", "store_below"),
         ("store at the limit, µs", "store_at_limit"),
         ("longest store at the limit, ms", "longest_pause"),
+        ("longest of the first 20 stores under a limit that is new, ms", "new_limit"),
         ("storage part of a hit at the limit, µs", "hits_at_limit"),
     ):
         rows.append([title, *(found.cell(f"{task} {entries}") for entries in (few, most))])
