@@ -134,10 +134,12 @@ class Eviction:
         self.forget()
         before = self._usage.shards()
         self._usage.recount(self._sift(self._look(None, sys.maxsize) or [], range(SHARDS), 1), before)
-        return self.make_room(0, 0, patient=True)
+        gone = self.make_room(0, 0, patient=True)
+        self.forget()  # All entries are remembered now, and there may be a million.
+        return gone
 
     def forget(self) -> None:
-        """Everything was removed by somebody else."""
+        """Whom to remove is looked for anew."""
         self._listed.clear()
         self._victims.clear()
 
