@@ -194,6 +194,8 @@ def test_a_reloaded_module_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_file_edited_behind_running_code_does_not_mislead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Byte code on disk is not asked whether the file has changed within a second.
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
     (tmp_path / "edited_low.py").write_text("def f(x): return 1\n")
     monkeypatch.syspath_prepend(tmp_path)
     low = importlib.import_module("edited_low")
